@@ -1,0 +1,47 @@
+"""geoseg: land-cover maps, polygons and areas that can be trusted, from georeferenced rasters of any size.
+
+The names below are loaded when first used, so that ``import geoseg`` stays fast and loads no torch.
+
+>>> import geoseg
+>>> geoseg.__version__
+'0.1.0'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ClassInfo": "geoseg.classes",
+    "GeosegError": "geoseg.errors",
+    "ModelSpec": "geoseg.model",
+    "PixelAreas": "geoseg.areas",
+    "Scene": "geoseg.scene",
+    "Tiling": "geoseg.tiling",
+    "class_areas": "geoseg.areas",
+    "class_map": "geoseg.classmap",
+    "classify": "geoseg.semantic",
+    "list_models": "geoseg.model",
+    "load_model": "geoseg.networks",
+    "map_scene": "geoseg.pipeline",
+    "open_class_map": "geoseg.classmap",
+    "open_scene": "geoseg.scene",
+    "vectorize": "geoseg.polygons",
+    "write_class_map": "geoseg.classmap",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
