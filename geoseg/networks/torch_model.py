@@ -1,0 +1,120 @@
+"""A torch network as a `geoseg.model.Model`: scaling, forward, blending and the decision stay on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geoseg.errors import ModelError
+from geoseg.model import ModelSpec
+
+__all__ = ["TorchModel", "build_network"]
+
+ARCHITECTURES = ("Unet", "FPN", "DeepLabV3Plus", "UnetPlusPlus", "Segformer", "UPerNet")
+"""Networks of segmentation_models_pytorch that a package may name."""
+
+
+def build_network(spec: ModelSpec) -> torch.nn.Module:
+    """The network that a package's metadata names, with random weights.
+
+    Raises
+    ------
+    ModelError
+        The architecture is unknown or does not take these arguments.
+    """
+    import segmentation_models_pytorch as smp
+
+    if spec.architecture not in ARCHITECTURES:
+        raise ModelError(
+            f"The architecture must be one of {', '.join(ARCHITECTURES)}, but model.json of {spec.name} names "
+            f"{spec.architecture!r}."
+        )
+    arguments = {**spec.arguments, "encoder_weights": None}
+    try:
+        return getattr(smp, spec.architecture)(
+            in_channels=len(spec.bands), classes=len(spec.classes), **arguments
+        )
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"{spec.architecture} does not take the arguments {dict(spec.arguments)} of model.json: {error}"
+        ) from error
+
+
+class TorchModel:
+    """A semantic segmentation network on a device, run in single precision.
+
+    Instances travel to other processes by the path of their package, never as pickled weights.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        network: torch.nn.Module,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        package: Path | None = None,
+    ) -> None:
+        self.spec = spec
+        self.device = torch.device(device)
+        self.threads = threads
+        self.package = package
+        # Channels last is the faster memory format on CPU and on tensor cores (docs/benchmarks.md).
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        shape = (1, -1, 1, 1)
+        self._mean = torch.tensor(spec.mean, dtype=torch.float32, device=self.device).view(shape)
+        self._std = torch.tensor(spec.std, dtype=torch.float32, device=self.device).view(shape)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.deterministic = True
+            torch.backends.cudnn.benchmark = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.package is None:
+            raise ModelError(
+                "A model can only travel to another process by its package, but this one was not loaded from any. "
+                "Write it as a package and use load_model."
+            )
+        return _reload, (str(self.package), str(self.device), self.threads)
+
+    def predict(self, tiles: np.ndarray, valid: np.ndarray) -> torch.Tensor:
+        """See `geoseg.model.Model.predict`."""
+        if self.threads and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        with torch.inference_mode():
+            pixels = self._to_device(tiles).to(torch.float32)
+            usable = self._to_device(valid)[:, None]
+            scaled = ((pixels - self._mean) / self._std).masked_fill(~usable, 0)
+            output = self.network(scaled.contiguous(memory_format=torch.channels_last))
+            probabilities = output.softmax(dim=1) if self.spec.activation == "softmax" else output
+            return probabilities.contiguous()
+
+    def _to_device(self, values: np.ndarray) -> torch.Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """See `geoseg.model.Model.zeros`."""
+        return torch.zeros(shape, dtype=torch.float32, device=self.device)
+
+    def asarray(self, values: np.ndarray) -> torch.Tensor:
+        """See `geoseg.model.Model.asarray`."""
+        return torch.from_numpy(values).to(self.device)
+
+    def decide(self, sums: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """See `geoseg.model.Model.decide`."""
+        with torch.inference_mode():
+            # max() gives the first of equal maxima, like numpy, and is far faster here than argmax().
+            highest, channel = sums.max(dim=0)
+            percent = (highest.clamp(0, 1) * 100).round()
+            return channel.to(torch.uint8).cpu().numpy(), percent.to(torch.uint8).cpu().numpy()
+
+
+def _reload(package: str, device: str, threads: int | None) -> TorchModel:
+    from geoseg.networks.loading import load_model
+
+    return load_model(package, device=device, threads=threads)
