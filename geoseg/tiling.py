@@ -1,14 +1,14 @@
-"""The lattice: where tiles lie, how their overlaps blend, which tiles a block needs, and what that costs.
+r"""The lattice: where tiles lie, how their overlaps blend, which tiles a block needs, and what that costs.
 
 Tiles lie on one lattice anchored at the scene's pixel (0, 0), so what a tile sees never depends on how the scene
-is cut into blocks. Along one axis, with tile side ``T``, overlap ``O`` and stride ``S = T - O``, tile ``i`` covers
-``[i S, i S + T)``. Its weights are a partition of unity::
+is cut into blocks. Along one axis, with tile side ``T``, overlap ``O``, margin ``M`` and stride ``S = T - O``, tile
+``i`` sees ``[i S - M, i S - M + T)`` and is used from ``i S`` on. Its weights are a partition of unity::
 
-    tile i     1 1 1 1 1 1 \\ . .            margin: zero, the pixels that saw the tile's border
-    tile i+1           . . / 1 1 1 1 1 1     ramp:   the two tiles' weights sum to one
-                       |O| = 2 margins + ramp
+    tile i     . 1 1 1 1 1 1 \ . .            margin: zero, the pixels that saw the tile's border
+    tile i+1             . . / 1 1 1 1 1 1 .   ramp:   the two tiles' weights sum to one
+                         | O |                 O = 2 margins + ramp
 
-At the scene's own border there is no neighbour, and the weight is one.
+At the scene's border there is no neighbour and the weight is one; what a tile sees beyond it is reflected.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = ["Block", "Tile", "Tiling", "reflect"]
 
 @dataclass(frozen=True)
 class Tile:
-    """One tile of the lattice: a square window that may reach past the scene's lower and right border."""
+    """One tile of the lattice: a square window that may reach past the scene's border."""
 
     row: int
     """Lattice row, 0 at the top."""
     col: int
     """Lattice column, 0 at the left."""
     top_px: int
-    """Scene row of the tile's first row."""
+    """Scene row of the tile's first row; negative by up to the margin."""
     left_px: int
-    """Scene column of the tile's first column."""
+    """Scene column of the tile's first column; negative by up to the margin."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Tiling:
     overlap_px: int = 64
     """Pixels shared by neighbouring tiles, at most half the tile."""
     margin_px: int = 0
-    """Pixels at a tile's border that are not used where a neighbour has them; at most half the overlap."""
+    """Pixels at a tile's border that only give context and are never used; at most half the overlap."""
     block_px: int = 8192
     """Side of a block, in pixels; the result does not depend on it."""
 
@@ -123,7 +123,8 @@ class Tiling:
     @property
     def lattice(self) -> tuple[int, int]:
         """How many rows and columns of tiles cover the scene."""
-        rows, cols = (max(1, -(-(side - self.overlap_px) // self.stride_px)) for side in self.shape)
+        ramp_px = self.overlap_px - 2 * self.margin_px
+        rows, cols = (max(1, -(-(side - ramp_px) // self.stride_px)) for side in self.shape)
         return rows, cols
 
     def blocks(self) -> tuple[Block, ...]:
@@ -142,7 +143,7 @@ class Tiling:
 
     def tile(self, row: int, col: int) -> Tile:
         """The tile in this lattice row and column."""
-        return Tile(row, col, row * self.stride_px, col * self.stride_px)
+        return Tile(row, col, row * self.stride_px - self.margin_px, col * self.stride_px - self.margin_px)
 
     def tile_rows(self, block: Block) -> range:
         """Lattice rows whose tiles contribute to the block."""
@@ -153,9 +154,9 @@ class Tiling:
         return self._touching(block.cols, self.lattice[1])
 
     def _touching(self, span: tuple[int, int], count: int) -> range:
-        # A tile's own pixels reach from `margin` inside its start to `margin` inside its end (see weights).
-        first = (span[0] - self.tile_px + self.margin_px) // self.stride_px + 1
-        last = (span[1] - 1 - self.margin_px) // self.stride_px
+        used_px = self.tile_px - 2 * self.margin_px
+        first = (span[0] - used_px) // self.stride_px + 1
+        last = (span[1] - 1) // self.stride_px
         return range(min(max(first, 0), count - 1), min(max(last, 0), count - 1) + 1)
 
     def tiles(self, block: Block) -> Iterator[Tile]:
@@ -166,29 +167,27 @@ class Tiling:
         """Rows and columns of the scene that the block's tiles see (the block with its halo)."""
         spans = []
         for lattice, side in ((self.tile_rows(block), self.shape[0]), (self.tile_cols(block), self.shape[1])):
-            spans.append(
-                slice(lattice[0] * self.stride_px, min(lattice[-1] * self.stride_px + self.tile_px, side))
-            )
+            start = lattice[0] * self.stride_px - self.margin_px
+            stop = lattice[-1] * self.stride_px - self.margin_px + self.tile_px
+            spans.append(slice(max(start, 0), min(stop, side)))
         return spans[0], spans[1]
 
     def weights(self, index: int, count: int) -> np.ndarray:
         """Blend weights of tile `index` of `count` along one axis, float32 of length `tile_px`.
 
-        The weights of all tiles at a pixel sum to one, exactly: a ramp and its complement.
+        The weights of all tiles at a pixel of the scene sum to one, exactly: a ramp and its complement.
 
         >>> Tiling(shape=(9, 9), tile_px=6, overlap_px=2).weights(0, 2)
         array([1.  , 1.  , 1.  , 1.  , 0.75, 0.25], dtype=float32)
         """
         ramp_px = self.overlap_px - 2 * self.margin_px
         rise = (np.arange(ramp_px, dtype=np.float32) + np.float32(0.5)) / np.float32(max(ramp_px, 1))
-        off, on = np.zeros(self.margin_px, np.float32), np.ones(self.margin_px, np.float32)
-        rise = np.concatenate([off, rise, on])
-        weights = np.ones(self.tile_px, np.float32)
-        if self.overlap_px and index > 0:
-            weights[: self.overlap_px] = rise
-        if self.overlap_px and index < count - 1:
-            weights[-self.overlap_px :] = np.float32(1) - rise
-        return weights
+        used = np.ones(self.tile_px - 2 * self.margin_px, np.float32)
+        if ramp_px and index > 0:
+            used[:ramp_px] = rise
+        if ramp_px and index < count - 1:
+            used[-ramp_px:] = np.float32(1) - rise
+        return np.pad(used, self.margin_px)
 
     def block_bytes(self, *, bands: int, itemsize: int, classes: int, batch: int = 1) -> int:
         """Projected peak memory of one block in bytes, without the model's weights and activations.
@@ -204,22 +203,24 @@ class Tiling:
         return strips + sums + batches + 4 * tile * width
 
 
-def reflect(start: int, count: int, stop: int) -> np.ndarray:
-    """Indices ``start .. start + count``, reflected at `stop` where they reach past it.
+def reflect(start: int, count: int, side: int) -> np.ndarray:
+    """Scene indices of ``start .. start + count``, reflected at the scene's borders 0 and `side`.
 
-    Reflection is inside the window itself, as often as needed, so that a tile's content depends on the tile alone.
-    The result counts from `start`.
+    Reflection is inside the part of the window that lies in the scene, as often as needed, so that a tile's content
+    depends on the tile alone.
 
-    >>> reflect(10, 6, 13)
-    array([0, 1, 2, 1, 0, 1])
+    >>> reflect(-2, 6, 3)
+    array([2, 1, 0, 1, 2, 1])
     >>> reflect(7, 3, 8)
-    array([0, 0, 0])
+    array([7, 7, 7])
     """
-    inside = stop - start
-    if inside >= count:
-        return np.arange(count)
+    first, last = max(start, 0), min(start + count, side)
+    inside = last - first
+    places = np.arange(start, start + count)
+    if inside == count:
+        return places
     if inside == 1:
-        return np.zeros(count, dtype=np.int64)
+        return np.full(count, first)
     period = 2 * (inside - 1)
-    phase = np.arange(count) % period
-    return np.where(phase < inside, phase, period - phase)
+    phase = (places - first) % period
+    return first + np.where(phase < inside, phase, period - phase)

@@ -57,7 +57,9 @@ def _load(folder: Path, device: str, threads: int | None) -> TorchModel:
     spec = read_spec(folder)
     path = folder / spec.weights
     if not path.is_file():
-        raise ModelError(f"The weights must lie beside model.json, but {path} is not there. Restore the package.")
+        raise ModelError(
+            f"The weights must lie beside model.json, but {path} is not there. Restore the package."
+        )
     found = sha256_of(path)
     if found != spec.sha256:
         raise ModelError(

@@ -1,0 +1,376 @@
+"""Semantic segmentation: tiles → blended probabilities → classes with their confidence.
+
+`classify` is lazy; a `Plan` holds what is needed to compute any block of the map, in any process, with one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from geoseg.ahead import ahead
+from geoseg.classes import NODATA
+from geoseg.errors import MismatchError, OptionError, SceneError
+from geoseg.model import Model, ModelSpec
+from geoseg.tiling import Block, Tile, Tiling, reflect
+
+if TYPE_CHECKING:
+    from geoseg.scene import Scene
+
+__all__ = ["Plan", "classify", "fit_scene", "make_plan"]
+
+
+def classify(
+    scene: Scene,
+    model: Model,
+    *,
+    tile_px: int | None = None,
+    overlap_px: int | None = None,
+    block_px: int = 8192,
+    batch: int | None = None,
+    resolution: float | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> xr.Dataset:
+    """Classify every valid pixel of a scene, lazily.
+
+    Parameters
+    ----------
+    scene
+        From `geoseg.open_scene`, of any size.
+    model
+        From `geoseg.load_model`.
+    tile_px, overlap_px
+        Side of the network's tile and pixels shared by neighbours; by default what the model recommends.
+    block_px
+        Side of a Dask chunk in pixels. The result does not depend on it.
+    batch
+        Tiles in one prediction; by default 1 on a CPU (the fastest there) and 16 on a GPU.
+    resolution
+        Ground size of a pixel in metres to work at, where the model's own range is not wanted.
+    value_range
+        Pixel values (low, high) that become the lowest and the highest value of the model's data type, where the
+        scene's data type is another one.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``class`` (uint8 class values, 255 = nodata) and ``confidence`` (uint8 percent of the winning class,
+        255 = nodata), both (row, col), dask-backed; nothing is computed yet.
+
+    Raises
+    ------
+    MismatchError
+        The scene has not the bands, data type or resolution that the model needs.
+    OptionError
+        The tiling is impossible.
+
+    Examples
+    --------
+    >>> import geoseg, geoseg.synthetic, tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> path = geoseg.synthetic.write_scene(folder / "scene.tif", shape=(256, 256))
+    >>> cover = geoseg.classify(geoseg.open_scene(path), geoseg.load_model("landcover-aerial"))
+    >>> cover["class"].dtype, cover["class"].shape
+    (dtype('uint8'), (256, 256))
+    """
+    plan = make_plan(
+        scene,
+        model,
+        tile_px=tile_px,
+        overlap_px=overlap_px,
+        block_px=block_px,
+        batch=batch,
+        resolution=resolution,
+        value_range=value_range,
+    )
+    return plan.dataset()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A scene that fits its model, the lattice over it, and the batch: all that decides the map."""
+
+    scene: Scene
+    """The scene on the grid and with the bands that the model sees."""
+    model: Model
+    """What predicts."""
+    tiling: Tiling
+    """The lattice over the scene's grid."""
+    batch: int = 1
+    """Tiles in one prediction; short batches are padded to it."""
+    value_range: tuple[float, float] | None = None
+    """Pixel values that become the lowest and highest of the model's data type."""
+
+    def rows_of(self, block: Block) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Classify a block from top to bottom: yields (first row in the block, classes, confidence), uint8.
+
+        Memory is that of a few rows of tiles, however tall the block is.
+        """
+        canvas = _Canvas(self.model, self.tiling, block, self.batch)
+        queue: list[tuple[Tile, np.ndarray, np.ndarray]] = []
+        for strip in ahead(self._strips(block)):
+            canvas.see(strip)
+            for col in self.tiling.tile_cols(block):
+                tile = self.tiling.tile(strip.lattice_row, col)
+                values, valid = strip.cut(tile)
+                if valid.any():
+                    queue.append((tile, values, valid))
+                if len(queue) == self.batch:
+                    canvas.add(queue)
+                    queue.clear()
+            if queue and canvas.is_full(queue[0][0], strip.lattice_row):
+                canvas.add(queue)
+                queue.clear()
+            yield from canvas.take(queue[0][0].row if queue else strip.lattice_row + 1)
+        if queue:
+            canvas.add(queue)
+        yield from canvas.take(None)
+
+    def block(self, block: Block) -> np.ndarray:
+        """Classes and confidence of a block, uint8 (2, row, col)."""
+        result = np.empty((2, *block.shape), np.uint8)
+        for row, classes, confidence in self.rows_of(block):
+            result[0, row : row + len(classes)] = classes
+            result[1, row : row + len(classes)] = confidence
+        return result
+
+    def dataset(self) -> xr.Dataset:
+        """The whole map, lazily: one Dask task a block."""
+        from functools import partial
+
+        import dask
+        import dask.array as da
+        from odc.geo.xr import wrap_xr
+
+        from geoseg.classmap import class_map
+
+        grid: dict[int, list[Any]] = {}
+        for block in self.tiling.blocks():
+            # A partial is opaque to Dask, which would take the dataclasses apart to look for its own collections.
+            task = dask.delayed(partial(self.block, block), pure=False)()
+            values = da.from_delayed(task, shape=(2, *block.shape), dtype=np.uint8)
+            grid.setdefault(block.row, []).append(values)
+        both = da.concatenate([da.concatenate(row, axis=2) for row in grid.values()], axis=1)
+        return xr.Dataset(
+            {
+                "class": class_map(both[0], self.scene.geobox, self.model.spec.classes),
+                "confidence": wrap_xr(both[1], self.scene.geobox, nodata=NODATA, units="percent"),
+            }
+        )
+
+    def bytes(self) -> int:
+        """Projected peak memory of one block, in bytes."""
+        return self.tiling.block_bytes(
+            bands=len(self.scene.bands),
+            itemsize=np.dtype(self.scene.dtype).itemsize,
+            classes=len(self.model.spec.classes),
+            batch=self.batch,
+        )
+
+    def _strips(self, block: Block) -> Iterator[_Strip]:
+        """The rows of pixels under each row of tiles; the rows that two of them share are read once."""
+        rows, cols = self.tiling.window(block)
+        values = valid = None
+        top = rows.start
+        for lattice_row in self.tiling.tile_rows(block):
+            first = self.tiling.tile(lattice_row, 0).top_px
+            start, stop = max(first, 0), min(first + self.tiling.tile_px, rows.stop)
+            if values is None:
+                values, valid = self._read(slice(start, stop), cols)
+            else:
+                values, valid = values[:, start - top :], valid[start - top :]
+                if stop > start + len(valid):  # else a margin past the scene's end is all that is new
+                    more, more_valid = self._read(slice(start + len(valid), stop), cols)
+                    values, valid = (
+                        np.concatenate([values, more], axis=1),
+                        np.concatenate([valid, more_valid]),
+                    )
+            top = start
+            yield _Strip(lattice_row, start, cols.start, values, valid, self.tiling)
+
+    def _read(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+        pixels = self.scene.read(rows, cols)
+        return _rescale(pixels.values, self.value_range, self.model.spec.dtype), pixels.valid
+
+
+def make_plan(
+    scene: Scene,
+    model: Model,
+    *,
+    tile_px: int | None = None,
+    overlap_px: int | None = None,
+    block_px: int = 8192,
+    batch: int | None = None,
+    resolution: float | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Plan:
+    """What `classify` will do, with everything checked; see there for the parameters and what is raised."""
+    spec = model.spec
+    fitted = fit_scene(scene, spec, resolution=resolution, value_range=value_range)
+    tile = spec.tile_px if tile_px is None else tile_px
+    if tile % spec.divisor:
+        raise OptionError(
+            f"{spec.name} needs a tile side that is a multiple of {spec.divisor}, but it is {tile}. Change --tile."
+        )
+    overlap = min(spec.overlap_px, tile // 2) if overlap_px is None else overlap_px
+    margin = min(spec.margin_px, overlap // 2)
+    if batch is None:
+        batch = 1 if str(getattr(model, "device", "cpu")) == "cpu" else 16
+    if batch < 1:
+        raise OptionError(f"A batch holds at least one tile, but batch={batch}. Change --batch.")
+    tiling = Tiling((fitted.geobox.shape[0], fitted.geobox.shape[1]), tile, overlap, margin, block_px)
+    return Plan(fitted, model, tiling, batch, value_range)
+
+
+def fit_scene(
+    scene: Scene,
+    spec: ModelSpec,
+    *,
+    resolution: float | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Scene:
+    """The scene with the model's bands, on a grid that the model can see; see `classify` for what is raised."""
+    try:
+        fitted = scene.select(spec.bands)
+    except SceneError as error:
+        raise MismatchError(
+            f"The model {spec.name} needs the bands {', '.join(spec.bands)}, but {scene.name} has "
+            f"{', '.join(scene.bands)}. Say which is which with --bands, for example "
+            f"--bands {','.join(f'{band}={i}' for i, band in enumerate(spec.bands, 1))}."
+        ) from error
+    if np.dtype(fitted.dtype) != np.dtype(spec.dtype) and value_range is None:
+        raise MismatchError(
+            f"The model {spec.name} was made for {spec.dtype} pixels, but {scene.name} has {np.dtype(fitted.dtype)}. "
+            "Give the pixel values that are to become the darkest and the brightest, for example --value-range 0,3000."
+        )
+    if value_range is not None and not value_range[0] < value_range[1]:
+        raise OptionError(f"--value-range must be two rising numbers, but is {value_range}.")
+    if resolution is not None:
+        if not resolution > 0:
+            raise OptionError(f"The resolution must be a positive number of metres, but is {resolution}.")
+        return fitted.on_grid(resolution)
+    here, (finest, coarsest) = fitted.resolution_m, spec.resolution_range_m
+    if here > coarsest * 1.01:
+        raise MismatchError(
+            f"The model {spec.name} sees pixels of {finest:g} to {coarsest:g} m, but those of {scene.name} are "
+            f"{here:.3g} m. Use a model for that resolution, or give --resolution {coarsest:g} to enlarge them "
+            "(expect a poor map)."
+        )
+    # Within the range the scene's own pixels are used, unless they are not squares on the ground.
+    return fitted.on_grid(here if here >= finest * 0.99 else spec.resolution_m)
+
+
+def _rescale(values: np.ndarray, value_range: tuple[float, float] | None, dtype: str) -> np.ndarray:
+    if value_range is None:
+        return values
+    low, high = value_range
+    lowest, highest = (0.0, 1.0) if np.dtype(dtype).kind == "f" else (0.0, float(np.iinfo(dtype).max))
+    scaled = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * (highest - lowest) + lowest
+    scaled = np.nan_to_num(scaled)  # NaN is invalid already; any number will do
+    return (np.rint(scaled) if np.dtype(dtype).kind != "f" else scaled).astype(dtype)
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """The pixels under one row of tiles of a block."""
+
+    lattice_row: int
+    top_px: int
+    left_px: int
+    values: np.ndarray
+    valid: np.ndarray
+    tiling: Tiling
+
+    def cut(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels (band, row, col) and validity of a tile, reflected where it reaches past the scene."""
+        side, (height, width) = self.tiling.tile_px, self.tiling.shape
+        top, left = tile.top_px - self.top_px, tile.left_px - self.left_px
+        if top >= 0 and left >= 0 and tile.top_px + side <= height and tile.left_px + side <= width:
+            window = slice(top, top + side), slice(left, left + side)
+        else:
+            rows = reflect(tile.top_px, side, height) - self.top_px
+            window = rows[:, None], reflect(tile.left_px, side, width) - self.left_px
+        return self.values[:, *window], self.valid[window]
+
+
+class _Canvas:
+    """Where tiles are blended: the sums of weighted probabilities of the tile rows in flight, on the model's device.
+
+    Tiles are added in lattice order, so the sum at a pixel is the same to the bit whichever block computes it.
+    """
+
+    def __init__(self, model: Model, tiling: Tiling, block: Block, batch: int) -> None:
+        self.model, self.tiling, self.block, self.batch = model, tiling, block, batch
+        # A batch may reach over several rows of tiles; with one tile a batch, each row is finished before the next.
+        self.rows_in_flight = 0 if batch == 1 else -(-batch // len(tiling.tile_cols(block))) + 1
+        self.height = min(tiling.tile_px + self.rows_in_flight * tiling.stride_px, block.shape[0])
+        self.top = block.rows[0]  # the scene row of the canvas' first row
+        width = block.shape[1]
+        self.sums = model.zeros((len(model.spec.classes), self.height, width))
+        self.valid = np.zeros((self.height, width), bool)
+        self._weights: dict[tuple[bool, ...], Any] = {}
+
+    def see(self, strip: _Strip) -> None:
+        """Remember which of the strip's pixels are valid."""
+        first = max(strip.top_px, self.top)
+        left = self.block.cols[0] - strip.left_px
+        rows = strip.valid[first - strip.top_px :, left : left + self.block.shape[1]]
+        rows = rows[: self.height - (first - self.top)]
+        self.valid[first - self.top : first - self.top + len(rows)] = rows
+
+    def is_full(self, first_waiting: Tile, lattice_row: int) -> bool:
+        """Whether waiting for more tiles would leave no room for the next row of tiles."""
+        return lattice_row + 1 - first_waiting.row > self.rows_in_flight
+
+    def add(self, queue: Sequence[tuple[Tile, np.ndarray, np.ndarray]]) -> None:
+        """Predict a batch and blend it, tile by tile."""
+        side, margin = self.tiling.tile_px, self.tiling.margin_px
+        bands = queue[0][1].shape[0]
+        values = np.zeros((self.batch, bands, side, side), queue[0][1].dtype)
+        valid = np.zeros((self.batch, side, side), bool)
+        for index, (_, tile_values, tile_valid) in enumerate(queue):
+            values[index], valid[index] = tile_values, tile_valid
+        probabilities = self.model.predict(values, valid)
+        (first_row, last_row), (first_col, last_col) = self.block.rows, self.block.cols
+        for index, (tile, _, _) in enumerate(queue):
+            rows = max(tile.top_px + margin, first_row), min(tile.top_px + side - margin, last_row)
+            cols = max(tile.left_px + margin, first_col), min(tile.left_px + side - margin, last_col)
+            of_tile = (slice(rows[0] - tile.top_px, rows[1] - tile.top_px),
+                       slice(cols[0] - tile.left_px, cols[1] - tile.left_px))  # fmt: skip
+            here = (slice(None),
+                    slice(rows[0] - self.top, rows[1] - self.top),
+                    slice(cols[0] - first_col, cols[1] - first_col))  # fmt: skip
+            self.sums[here] += probabilities[index][:, of_tile[0], of_tile[1]] * self._weight(tile)[of_tile]
+
+    def _weight(self, tile: Tile) -> Any:
+        """Weights (row, col) of a tile: one of at most nine, by which scene borders it touches."""
+        (rows, cols), weights = self.tiling.lattice, self.tiling.weights
+        kind = (tile.row == 0, tile.row == rows - 1, tile.col == 0, tile.col == cols - 1)
+        if kind not in self._weights:
+            both = np.outer(weights(tile.row, rows), weights(tile.col, cols))
+            self._weights[kind] = self.model.asarray(both)
+        return self._weights[kind]
+
+    def take(self, lattice_row: int | None) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Decide the rows that tiles from `lattice_row` on (None: no more tiles) do not touch, and make room."""
+        stop = self.block.rows[1]
+        if lattice_row is not None:
+            stop = min(stop, lattice_row * self.tiling.stride_px)
+        count = stop - self.top
+        if count <= 0:
+            return
+        channel, percent = self.model.decide(self.sums[:, :count])
+        valid = self.valid[:count]
+        classes = np.where(valid, self.model.spec.values[channel], np.uint8(NODATA))
+        confidence = np.where(valid, percent, np.uint8(NODATA))
+        yield self.top - self.block.rows[0], classes, confidence
+        rest = self.height - count
+        self.sums[:, :rest] = self.sums[:, count:] + 0  # "+ 0" copies, in numpy and torch alike
+        self.sums[:, rest:] = 0
+        self.valid[:rest] = self.valid[count:].copy()
+        self.valid[rest:] = False
+        self.top = stop
