@@ -1,0 +1,16 @@
+"""Results as files: polygon layers, QGIS styles, tables, a preview, the record of a run."""
+
+from geoseg.export.record import peak_memory_bytes, versions, write_areas_csv, write_record
+from geoseg.export.style import polygon_qml, raster_qml
+from geoseg.export.vector import FORMATS, write_polygons
+
+__all__ = [
+    "FORMATS",
+    "peak_memory_bytes",
+    "polygon_qml",
+    "raster_qml",
+    "versions",
+    "write_areas_csv",
+    "write_polygons",
+    "write_record",
+]
