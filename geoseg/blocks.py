@@ -78,9 +78,7 @@ def run_blocks(
             client.close()
 
 
-def _run_on_threads(
-    task: Task, blocks: Sequence[Block], workers: int, retries: int, on_pixels: Report
-) -> None:
+def _run_on_threads(task: Task, blocks: Sequence[Block], workers: int, retries: int, on_pixels: Report) -> None:
     lock, stop = threading.Lock(), threading.Event()
 
     def report(pixels: int) -> None:
@@ -107,9 +105,7 @@ def _run_on_threads(
         raise
 
 
-def _run_on_cluster(
-    client: Any, task: Task, blocks: Sequence[Block], retries: int, on_pixels: Report
-) -> None:
+def _run_on_cluster(client: Any, task: Task, blocks: Sequence[Block], retries: int, on_pixels: Report) -> None:
     from distributed import as_completed
 
     futures = client.map(_run_remote, [task] * len(blocks), blocks, retries=retries, pure=False)
@@ -141,8 +137,9 @@ def _run_one(task: Task, block: Block, report: Report) -> None:
 def _failure(block: Block, error: BaseException | None) -> BlockError:
     rows, cols = block.rows, block.cols
     return BlockError(
-        f"Every block must be computed, but block {block.name} (rows {rows[0]}..{rows[1]}, columns {cols[0]}..{cols[1]}) "
-        f"failed: {type(error).__name__}: {error} Finished blocks are kept: mend the cause and run the same command again."
+        f"Every block must be computed, but block {block.name} (rows {rows[0]}..{rows[1]}, columns "
+        f"{cols[0]}..{cols[1]}) failed: {type(error).__name__}: {error} Finished blocks are kept: mend the cause "
+        "and run the same command again."
     )
 
 
@@ -212,8 +209,8 @@ class BlockStore:
                 found = json.loads(note.read_text()).get("key")
                 if found != self.key:
                     raise OutputError(
-                        f"{self.folder.parent} holds a broken-off run with another input, model or options. Run that one "
-                        "again to finish it, or give --overwrite to discard it."
+                        f"{self.folder.parent} holds a broken-off run with another input, model or options. Run "
+                        "that one again to finish it, or give --overwrite to discard it."
                     )
             else:
                 beside = note.with_suffix(".tmp")

@@ -92,10 +92,7 @@ class ModelSpec:
     def __post_init__(self) -> None:
         rules = {
             "the name must not be empty": bool(self.name),
-            "there must be one mean and one std per band": len(self.bands)
-            == len(self.mean)
-            == len(self.std)
-            > 0,
+            "there must be one mean and one std per band": len(self.bands) == len(self.mean) == len(self.std) > 0,
             "no std may be zero": 0 not in self.std,
             "there must be at least two classes": len(self.classes) >= 2,
             "the resolution range must be two rising positive numbers": 0
@@ -107,9 +104,7 @@ class ModelSpec:
         }
         broken = [rule for rule, holds in rules.items() if not holds]
         if broken:
-            raise OptionError(
-                f"In a model's metadata {'; '.join(broken)}. Received {self}. Correct model.json."
-            )
+            raise OptionError(f"In a model's metadata {'; '.join(broken)}. Received {self}. Correct model.json.")
         check_classes(self.classes)
 
     @property
@@ -124,8 +119,7 @@ class ModelSpec:
     def to_item(self) -> dict[str, Any]:
         """The STAC Item (a dict, JSON-able) that `from_item` reads back."""
         scaling = [
-            {"type": "z-score", "mean": mean, "stddev": std}
-            for mean, std in zip(self.mean, self.std, strict=True)
+            {"type": "z-score", "mean": mean, "stddev": std} for mean, std in zip(self.mean, self.std, strict=True)
         ]
         properties = {
             "datetime": "2026-01-01T00:00:00Z",
@@ -317,9 +311,7 @@ def read_spec(package: str | Path) -> ModelSpec:
     try:
         item = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"model.json must be JSON, but {path} is not: {error}. Restore the package."
-        ) from error
+        raise ModelError(f"model.json must be JSON, but {path} is not: {error}. Restore the package.") from error
     return ModelSpec.from_item(item)
 
 

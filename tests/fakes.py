@@ -66,9 +66,7 @@ def box_model(radius: int, **spec: object) -> NumpyModel:
     kernel = np.ones(2 * radius + 1, np.int64)
 
     def predict(scaled: np.ndarray) -> np.ndarray:
-        sums = scaled[:, 0].astype(
-            np.int64
-        )  # integers: the mean of a window does not depend on where the tile lies
+        sums = scaled[:, 0].astype(np.int64)  # integers: the mean of a window does not depend on where the tile lies
         for axis in (1, 2):
             sums = convolve1d(sums, kernel, axis=axis, mode="constant")
         bright = (sums / (255 * kernel.size**2)).astype(np.float32)

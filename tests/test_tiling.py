@@ -61,9 +61,7 @@ def test_a_block_gets_every_tile_that_has_a_weight_in_it_and_no_other(tiling: Ti
 
 
 @given(st.integers(0, 20), st.integers(0, 40), st.integers(1, 60))
-def test_reflection_stays_inside_the_tile_and_mirrors_like_numpy(
-    before: int, after: int, inside: int
-) -> None:
+def test_reflection_stays_inside_the_tile_and_mirrors_like_numpy(before: int, after: int, inside: int) -> None:
     index = reflect(-before, before + inside + after, inside)
     expected = np.pad(np.arange(inside), (before, after), mode="reflect" if inside > 1 else "edge")
     np.testing.assert_array_equal(index, expected)
@@ -81,12 +79,10 @@ def test_reflection_stays_inside_the_tile_and_mirrors_like_numpy(
     ],
 )
 def test_an_impossible_tiling_says_the_rule_the_value_and_the_option(options: dict) -> None:
-    with pytest.raises(OptionError, match="must be.*Received.*--tile"):
+    with pytest.raises(OptionError, match=r"must be.*Received.*--tile"):
         Tiling(**{"shape": (10, 10), "tile_px": 8, "overlap_px": 2, **options})
 
 
 def test_projected_bytes_do_not_depend_on_the_scene() -> None:
-    small, large = (
-        Tiling((side, side)).block_bytes(bands=3, itemsize=1, classes=5) for side in (20_000, 100_000)
-    )
+    small, large = (Tiling((side, side)).block_bytes(bands=3, itemsize=1, classes=5) for side in (20_000, 100_000))
     assert small == large

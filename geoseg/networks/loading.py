@@ -57,14 +57,12 @@ def _load(folder: Path, device: str, threads: int | None) -> TorchModel:
     spec = read_spec(folder)
     path = folder / spec.weights
     if not path.is_file():
-        raise ModelError(
-            f"The weights must lie beside model.json, but {path} is not there. Restore the package."
-        )
+        raise ModelError(f"The weights must lie beside model.json, but {path} is not there. Restore the package.")
     found = sha256_of(path)
     if found != spec.sha256:
         raise ModelError(
-            f"The weights must have the SHA-256 that model.json gives, {spec.sha256 or '(none)'}, but {path} has {found}. "
-            "The file is damaged or was exchanged: restore the package."
+            f"The weights must have the SHA-256 that model.json gives, {spec.sha256 or '(none)'}, but {path} "
+            f"has {found}. The file is damaged or was exchanged: restore the package."
         )
     try:
         state = load_file(path)

@@ -34,9 +34,7 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
         )
     arguments = {**spec.arguments, "encoder_weights": None}
     try:
-        return getattr(smp, spec.architecture)(
-            in_channels=len(spec.bands), classes=len(spec.classes), **arguments
-        )
+        return getattr(smp, spec.architecture)(in_channels=len(spec.bands), classes=len(spec.classes), **arguments)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
             f"{spec.architecture} does not take the arguments {dict(spec.arguments)} of model.json: {error}"

@@ -1,0 +1,333 @@
+"""The story: from a raster to a folder that QGIS opens styled.
+
+`map_scene` is the way of `geoseg map`: open → classify → areas → class map → polygons → preview. Everything is made in
+``<out>.partial`` beside the output folder, which takes its name when all is there. Finished blocks are kept in it, so
+a run that was broken off goes on where it stopped and gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from geoseg import __version__, export
+from geoseg.areas import class_areas
+from geoseg.blocks import BlockStore, Report, check_memory, run_blocks
+from geoseg.classmap import BlockWriter, open_blocks, write_class_map, write_confidence_map
+from geoseg.errors import OptionError, OutputError
+from geoseg.files import check_folder
+from geoseg.model import Model
+from geoseg.polygons import iter_polygons
+from geoseg.scene import open_scene
+from geoseg.semantic import Plan, make_plan
+from geoseg.tiling import Block
+
+__all__ = ["MapResult", "Progress", "map_scene"]
+
+
+class Progress:
+    """What a run tells as it goes on; this one is silent. `geoseg.cli` has one that draws."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """A stage begins; `total` is its work in pixels where it is known."""
+
+    def advance(self, pixels: int) -> None:
+        """So many more pixels of the stage are finished."""
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """What `map_scene` leaves."""
+
+    folder: Path
+    """The output folder."""
+    areas: pd.DataFrame
+    """The table of class areas, as in ``areas.csv``."""
+    seconds: dict[str, float]
+    """Wall time of each stage."""
+
+
+def map_scene(
+    source: Any,
+    model: Model | str | Path = "landcover-aerial",
+    out: str | Path = "out",
+    *,
+    bands: Any = None,
+    resolution: float | None = None,
+    crs: str | None = None,
+    value_range: tuple[float, float] | None = None,
+    tile_px: int | None = None,
+    overlap_px: int | None = None,
+    block_px: int = 8192,
+    batch: int | None = None,
+    device: str | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
+    connectivity: int = 4,
+    formats: Sequence[str] = ("gpkg",),
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> MapResult:
+    """Map the land cover of a scene: rasters, polygons, areas and a preview in one folder.
+
+    Parameters
+    ----------
+    source
+        What `geoseg.open_scene` takes: a path, several paths, a STAC item.
+    model
+        A loaded model, the name of a shipped one, or a package folder.
+    out
+        The output folder. It must not be there, unless `overwrite` is set; ``<out>.partial`` of a run that was
+        broken off is taken up.
+    bands, crs
+        See `geoseg.open_scene`. Polygons are written in the scene's CRS, or in `crs`.
+    resolution, value_range, tile_px, overlap_px, block_px, batch
+        See `geoseg.classify`.
+    device
+        Where the model runs; by default the best there is.
+    workers
+        Blocks computed at the same time by threads of this process; the processor's threads are shared among them.
+    cluster
+        Address of a Dask scheduler; without it an active `dask.distributed.Client` is used, or threads.
+    connectivity
+        4 or 8: whether pixels that touch at a corner only belong to one polygon.
+    formats
+        Formats of the polygon layer: gpkg, parquet, fgb, geojson, shp.
+    overwrite
+        Replace the output folder, and discard what a broken-off run left.
+
+    Returns
+    -------
+    MapResult
+        The folder, the table of areas and the times.
+
+    Raises
+    ------
+    GeosegError
+        The input, the model, the options or the output folder are at fault, or a block failed; the message says
+        which and what to do.
+
+    Examples
+    --------
+    >>> import geoseg, geoseg.synthetic, tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> path = geoseg.synthetic.write_scene(folder / "scene.tif", shape=(256, 256))
+    >>> result = geoseg.map_scene(path, "landcover-aerial", folder / "out")
+    >>> sorted(file.name for file in result.folder.iterdir() if file.suffix in (".tif", ".gpkg", ".csv"))
+    ['areas.csv', 'classes.tif', 'confidence.tif', 'polygons.gpkg']
+    """
+    progress = progress or Progress()
+    clock = _Clock(progress)
+    formats = _check_formats(formats)
+    _check_connectivity(connectivity)
+    final, work = _prepare_folders(Path(out), overwrite)
+
+    clock.stage("open")
+    model = _load(model, device, workers)
+    scene = open_scene(source, bands=bands, crs=crs)
+    plan = make_plan(
+        scene,
+        model,
+        tile_px=tile_px,
+        overlap_px=overlap_px,
+        block_px=block_px,
+        batch=batch,
+        resolution=resolution,
+        value_range=value_range,
+    )
+    _check_cost(plan, workers, work)
+
+    blocks = plan.tiling.blocks()
+    store = BlockStore(work / "blocks", _run_key(plan))
+    store.open()
+    clock.stage("classify", sum(block.pixels for block in blocks))
+    missing = store.missing(blocks)
+    progress.advance(sum(block.pixels for block in set(blocks) - set(missing)))
+    task = partial(_classify_into, plan, store)
+    run_blocks(task, missing, workers=workers, cluster=cluster, on_pixels=progress.advance)
+
+    cover = open_blocks(
+        [(store.path(block), block.rows[0], block.cols[0]) for block in blocks],
+        plan.scene.geobox,
+        model.spec.classes,
+    )
+    clock.stage("areas")
+    areas = class_areas(cover["class"])
+    export.write_areas_csv(areas, work / "areas.csv")
+    clock.stage("rasters")
+    write_class_map(cover["class"], work / "classes.tif", areas=areas, overwrite=True)
+    write_confidence_map(cover["confidence"], work / "confidence.tif", overwrite=True)
+    clock.stage("polygons")
+    for suffix in formats:
+        _write_polygons(cover, work / f"polygons.{suffix}", areas, scene.geobox.crs, connectivity)
+    clock.stage("preview")
+    export.write_preview(work / "preview.png", plan.scene, cover["class"], title=scene.name)
+
+    record = _record(source, plan, areas, clock, blocks, formats, connectivity, workers, cluster)
+    export.write_record(work / "run.json", record)
+    _publish(work, final)
+    return MapResult(final, areas, clock.seconds)
+
+
+def _classify_into(plan: Plan, store: BlockStore, block: Block, report: Report) -> None:
+    """One block, from pixels to a small GeoTIFF; this is what a worker runs."""
+    window = plan.scene.geobox[slice(*block.rows), slice(*block.cols)]
+    with BlockWriter(store.path(block), window) as writer:
+        for row, classes, confidence in plan.rows_of(block):
+            writer.write(row, classes, confidence)
+            report(classes.size)
+
+
+def _write_polygons(cover: xr.Dataset, path: Path, areas: pd.DataFrame, crs: Any, connectivity: int) -> None:
+    from geoseg.classmap import classes_of
+
+    batches = iter_polygons(cover["class"], confidence=cover["confidence"], connectivity=connectivity)
+    export.write_polygons(
+        batches, path, classes=classes_of(cover["class"]), areas=areas, crs=crs, multi=connectivity == 8
+    )
+
+
+def _load(model: Model | str | Path, device: str | None, workers: int) -> Model:
+    if not isinstance(model, str | Path):
+        return model
+    from geoseg.networks import load_model
+
+    # Workers times threads beyond the number of cores is far slower than one worker.
+    return load_model(model, device=device, threads=max(1, (os.cpu_count() or 1) // workers))
+
+
+def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:
+    wanted = tuple(dict.fromkeys(str(suffix).lower().lstrip(".") for suffix in formats))
+    unknown = [suffix for suffix in wanted if suffix not in export.FORMATS]
+    if unknown or not wanted:
+        raise OptionError(
+            f"The polygon formats are {', '.join(export.FORMATS)}, but --format is {', '.join(wanted) or 'empty'}."
+        )
+    return wanted
+
+
+def _check_connectivity(connectivity: int) -> None:
+    if connectivity not in (4, 8):
+        raise OptionError(f"The connectivity is 4 or 8, but is {connectivity}. Change --connectivity.")
+
+
+def _prepare_folders(out: Path, overwrite: bool) -> tuple[Path, Path]:
+    """The output folder and the one beside it to work in, after making sure that both may be used."""
+    final, work = out, out.with_name(out.name + ".partial")
+    if final.exists() and not overwrite:
+        raise OutputError(
+            f"The output folder must not be there, but {final} is. Choose another --out, or give --overwrite."
+        )
+    if final.exists() and not final.is_dir():
+        raise OutputError(f"The output must be a folder, but {final} is a file. Choose another --out.")
+    if overwrite and work.exists():
+        shutil.rmtree(work)
+    check_folder(work, create=True)
+    return final, work
+
+
+def _check_cost(plan: Plan, workers: int, work: Path) -> None:
+    check_memory(
+        plan.bytes() * workers,
+        what=f"The blocks of {workers} worker(s)",
+        remedy="Lower --block, --batch or --workers.",
+    )
+    rows, cols = plan.tiling.shape
+    # Class and confidence compress to well under a byte a pixel each, blocks and final rasters together.
+    check_folder(work, needed_bytes=rows * cols // 2)
+
+
+def _run_key(plan: Plan) -> str:
+    """A hash of all that decides the blocks' content, so that only the same run is taken up again."""
+    tiling = plan.tiling
+    decides = {
+        "geoseg": __version__,
+        "scene": plan.scene.fingerprint(),
+        "model": plan.model.spec.sha256,
+        "spec": plan.model.spec.to_item(),
+        "lattice": [tiling.tile_px, tiling.overlap_px, tiling.margin_px, tiling.block_px],
+        "value_range": plan.value_range,
+    }
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _record(
+    source: Any,
+    plan: Plan,
+    areas: pd.DataFrame,
+    clock: _Clock,
+    blocks: Sequence[Block],
+    formats: Sequence[str],
+    connectivity: int,
+    workers: int,
+    cluster: str | None,
+) -> dict[str, Any]:
+    spec, tiling = plan.model.spec, plan.tiling
+    clock.stage("done")
+    return {
+        "input": {"source": str(source), **plan.scene.describe()},
+        "model": {"name": spec.name, "sha256": spec.sha256, "license": spec.license, "description": spec.description},
+        "options": {
+            "tile_px": tiling.tile_px,
+            "overlap_px": tiling.overlap_px,
+            "margin_px": tiling.margin_px,
+            "block_px": tiling.block_px,
+            "batch": plan.batch,
+            "value_range": plan.value_range,
+            "connectivity": connectivity,
+            "formats": list(formats),
+            "workers": workers,
+            "cluster": cluster,
+        },
+        "grid": {
+            "rows": tiling.shape[0],
+            "cols": tiling.shape[1],
+            "crs": str(plan.scene.geobox.crs),
+            "resolution_m": plan.scene.resolution_m,
+            "blocks": len(blocks),
+        },
+        "areas": areas.to_dict(orient="records"),
+        "seconds": clock.seconds,
+        "peak_memory_bytes": export.peak_memory_bytes(),
+        "versions": export.versions(),
+    }
+
+
+def _publish(work: Path, final: Path) -> None:
+    """Give the finished folder its name; an older one is removed only when the new one has taken its place."""
+    shutil.rmtree(work / "blocks")
+    old = final.with_name(final.name + ".old")
+    if final.exists():
+        if old.exists():
+            shutil.rmtree(old)
+        final.replace(old)
+    work.replace(final)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+class _Clock:
+    """Wall time of the stages, told to the progress as they begin."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.seconds: dict[str, float] = {}
+        self._name, self._since = "", time.perf_counter()
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        now = time.perf_counter()
+        if self._name:
+            self.seconds[self._name] = round(now - self._since, 3)
+        self._name, self._since = name, now
+        self.progress.stage(name, total)
