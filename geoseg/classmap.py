@@ -24,9 +24,7 @@ from geoseg.errors import OptionError, SceneError
 __all__ = ["class_map", "class_names", "classes_of", "geobox_of", "iter_strips", "nodata_of"]
 
 
-def class_map(
-    values: Any, geobox: GeoBox, classes: Iterable[ClassInfo], *, name: str = "class"
-) -> xr.DataArray:
+def class_map(values: Any, geobox: GeoBox, classes: Iterable[ClassInfo], *, name: str = "class") -> xr.DataArray:
     """A class map from an array of class values.
 
     Parameters
@@ -118,9 +116,7 @@ def classes_of(da: xr.DataArray) -> tuple[ClassInfo, ...]:
     ()
     """
     nodata = nodata_of(da)
-    return check_classes(
-        ClassInfo(*entry) for entry in _entries(da) if 0 <= entry[0] < NODATA and entry[0] != nodata
-    )
+    return check_classes(ClassInfo(*entry) for entry in _entries(da) if 0 <= entry[0] < NODATA and entry[0] != nodata)
 
 
 def class_names(da: xr.DataArray) -> dict[int, str]:
@@ -172,8 +168,7 @@ def geobox_of(da: xr.DataArray) -> GeoBox:
         )
     if grid.crs is None:
         raise SceneError(
-            "A class map needs a CRS, but this one has none. Give it with --crs (in Python: "
-            "da.odc.assign_crs)."
+            "A class map needs a CRS, but this one has none. Give it with --crs (in Python: da.odc.assign_crs)."
         )
     return grid
 
