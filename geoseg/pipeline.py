@@ -29,21 +29,12 @@ from geoseg.errors import OptionError, OutputError
 from geoseg.files import check_folder
 from geoseg.model import Model
 from geoseg.polygons import iter_polygons
+from geoseg.progress import Progress
 from geoseg.scene import open_scene
 from geoseg.semantic import Plan, make_plan
 from geoseg.tiling import Block
 
-__all__ = ["MapResult", "Progress", "map_scene"]
-
-
-class Progress:
-    """What a run tells as it goes on; this one is silent. `geoseg.cli` has one that draws."""
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        """A stage begins; `total` is its work in pixels where it is known."""
-
-    def advance(self, pixels: int) -> None:
-        """So many more pixels of the stage are finished."""
+__all__ = ["MapResult", "map_scene"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,268 @@
+"""The command line: parse → one call → exit code (0 done, 1 failed, 2 wrong use)."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import geoseg
+from geoseg.errors import GeosegError, OptionError, OutputError
+from geoseg.progress import make_progress
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="geoseg",
+    help="Land-cover maps, polygons and areas that can be trusted, from georeferenced rasters of any size.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+_debug = False
+
+
+def _set_debug(value: bool) -> None:
+    global _debug
+    _debug = _debug or value
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Output folder; must not be there yet.")]
+ModelName = Annotated[str, typer.Option("--model", "-m", help="A model's name, or the folder of a package.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Connectivity = Annotated[int, typer.Option("--connectivity", help="4, or 8: pixels that touch at a corner belong together.")]
+Crs = Annotated[str | None, typer.Option("--crs", help="The CRS of a raster that has none, or another one to work in.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"geoseg {geoseg.__version__}")
+        raise typer.Exit
+
+
+@app.command("map")
+def map_(
+    rasters: Annotated[list[str], typer.Argument(help="The raster; several of one CRS make a mosaic. Or a STAC item.")],
+    model: ModelName = "landcover-aerial",
+    out: Out = Path("out"),
+    bands: Annotated[str | None, typer.Option(help="Which band is which: red=3,green=2,blue=1.")] = None,
+    resolution: Annotated[float | None, typer.Option(help="Pixel size to work at, metres.")] = None,
+    crs: Crs = None,
+    value_range: Annotated[
+        str | None, typer.Option(help="Pixel values that become darkest and brightest: 0,3000.")
+    ] = None,
+    tile: Annotated[int | None, typer.Option(help="Side of the network's tile, pixels.")] = None,
+    overlap: Annotated[int | None, typer.Option(help="Pixels that neighbouring tiles share.")] = None,
+    block: Annotated[int, typer.Option(help="Side of a block (one task), pixels.")] = 8192,
+    batch: Annotated[int | None, typer.Option(help="Tiles in one prediction.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    workers: Annotated[int, typer.Option(help="Blocks computed at the same time.")] = 1,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://...")] = None,
+    connectivity: Connectivity = 4,
+    format: Annotated[str, typer.Option("--format", help="Polygon formats: gpkg,parquet,fgb,geojson,shp.")] = "gpkg",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Map the land cover of a raster: class raster, confidence, polygons, areas, preview in one folder."""
+    with make_progress(quiet=quiet) as progress:
+        result = geoseg.map_scene(
+            rasters[0] if len(rasters) == 1 else rasters,
+            model,
+            out,
+            bands=bands,
+            resolution=resolution,
+            crs=crs,
+            value_range=_two_numbers(value_range),
+            tile_px=tile,
+            overlap_px=overlap,
+            block_px=block,
+            batch=batch,
+            device=device,
+            workers=workers,
+            cluster=cluster,
+            connectivity=connectivity,
+            formats=format.split(","),
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if not quiet:
+        _print_areas(result.areas)
+        typer.echo(f"The map is in {result.folder}: open polygons.gpkg or classes.tif in QGIS, or look at preview.png.")
+
+
+@app.command()
+def vectorize(
+    raster: Annotated[Path, typer.Argument(help="Any categorical raster with one band.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The layer; its suffix chooses the format.")] = Path(
+        "polygons.gpkg"
+    ),
+    confidence: Annotated[Path | None, typer.Option(help="A raster of the same grid, averaged over each polygon.")] = None,
+    connectivity: Connectivity = 4,
+    crs: Crs = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Turn a categorical raster into polygons with class names, areas and a QGIS style."""
+    from geoseg import export
+    from geoseg.classmap import classes_of, open_class_map, open_confidence_map
+    from geoseg.polygons import iter_polygons
+
+    _refuse_existing(out, overwrite)
+    cover = open_class_map(raster, crs=crs)
+    percent = None if confidence is None else open_confidence_map(confidence)
+    with make_progress(quiet=quiet) as progress:
+        progress.stage("areas")
+        areas = geoseg.class_areas(cover)
+        progress.stage("polygons")
+        batches = iter_polygons(cover, confidence=percent, connectivity=connectivity)
+        export.write_polygons(batches, out, classes=classes_of(cover), areas=areas, multi=connectivity == 8)
+    if not quiet:
+        typer.echo(f"The polygons are in {out}.")
+
+
+@app.command()
+def areas(
+    raster: Annotated[Path, typer.Argument(help="Any categorical raster with one band.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the table to this CSV as well.")] = None,
+    crs: Crs = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """The true area of every class of a categorical raster, on the ellipsoid."""
+    from geoseg import export
+    from geoseg.classmap import open_class_map
+
+    if out is not None:
+        _refuse_existing(out, overwrite)
+    table = geoseg.class_areas(open_class_map(raster, crs=crs))
+    if out is not None:
+        export.write_areas_csv(table, out)
+    if not quiet:
+        _print_areas(table)
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show this model in full.")] = None,
+    debug: Debug = False,
+) -> None:
+    """List the models that ship with geoseg, or show one."""
+    from geoseg.model import list_models, read_spec
+
+    console = Console()
+    if name is None:
+        table = Table("model", "bands", "metres a pixel", "classes", "good for", box=None, header_style="bold")
+        for known, spec in list_models().items():
+            low, high = spec.resolution_range_m
+            table.add_row(
+                known,
+                ", ".join(spec.bands),
+                f"{low:g} to {high:g}",
+                ", ".join(info.name for info in spec.classes),
+                spec.description,
+            )
+        console.print(table)
+        return
+    spec = read_spec(name)
+    for key, value in spec.to_item()["properties"].items():
+        console.print(f"{key}: {value}", highlight=False, markup=False)
+    console.print(f"weights: {spec.weights} (SHA-256 {spec.sha256})", highlight=False)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scene and its map.")] = Path("demo"),
+    side: Annotated[int, typer.Option(help="Side of the scene, pixels of 0.5 m.")] = 1536,
+    seed: Annotated[int, typer.Option(help="Another number, another landscape.")] = 7,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw an aerial scene with known land cover, map it with the built-in model, and compare."""
+    from geoseg.demo import run_demo
+
+    if out.exists() and overwrite:
+        shutil.rmtree(out)
+    _refuse_existing(out, overwrite)
+    with make_progress(quiet=quiet) as progress:
+        result, agreement = run_demo(out, side_px=side, seed=seed, progress=progress)
+    if not quiet:
+        _print_areas(result.areas)
+        typer.echo(f"Of the pixels, {agreement:.1%} have the class that was drawn.")
+        typer.echo(f"Look at {result.folder / 'preview.png'}, and open {result.folder / 'polygons.gpkg'} in QGIS.")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point of ``geoseg`` and ``python -m geoseg``; always ends with `SystemExit`."""
+    global _debug
+    _debug = False
+    try:
+        code = app(args=arguments, prog_name="geoseg", standalone_mode=False)
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        _complain("Stopped. Finished blocks are kept: run the same command again to go on.")
+        code = 1
+    except GeosegError as error:
+        _complain(f"Error: {error}")
+        code = 2 if isinstance(error, OptionError) else 1
+    except Exception as error:
+        show = getattr(error, "show", None)  # click's own usage errors print themselves
+        if callable(show):
+            show()
+            code = int(getattr(error, "exit_code", 2))
+        else:
+            hint = "" if _debug else " This is a fault of geoseg: run with --debug and report what it prints."
+            _complain(f"Error: {type(error).__name__}: {error}.{hint}")
+            code = 1
+    sys.exit(code or 0)
+
+
+def _complain(message: str) -> None:
+    if _debug and sys.exc_info()[0] is not None:
+        traceback.print_exc()
+    typer.echo(message, err=True)
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise OutputError(f"Nothing is overwritten unasked, but {path} is there. Choose another --out, or give --overwrite.")
+
+
+def _two_numbers(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(f"--value-range is two numbers with a comma, like 0,3000, but is {text!r}.") from error
+    return low, high
+
+
+def _print_areas(table: Any) -> None:
+    shown = Table("class", "pixels", "hectares", "share", box=None, header_style="bold")
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    for row in table.itertuples():
+        share = "" if row.share != row.share else f"{row.share:.1%}"
+        shown.add_row(row.class_name, f"{row.pixels:,}", f"{row.area_ha:,.2f}", share)
+    Console().print(shown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Progress that a person sees: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+__all__ = ["Progress", "make_progress"]
+
+_LINE_EVERY_S = 10.0
+
+
+class Progress:
+    """What a run tells as it goes on; this one is silent."""
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """A stage begins; `total` is its work in pixels where it is known."""
+
+    def advance(self, pixels: int) -> None:
+        """So many more pixels of the stage are finished."""
+
+
+@contextmanager
+def make_progress(*, quiet: bool = False) -> Iterator[Progress]:
+    """The progress that fits where the output goes: a bar on a terminal, lines in a log, nothing when quiet."""
+    console = Console(stderr=True)
+    if quiet:
+        yield Progress()
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+        )
+        with Bar(*columns, console=console) as bar:
+            yield _BarProgress(bar)
+    else:
+        progress = _LineProgress()
+        yield progress
+        progress.end()
+
+
+class _BarProgress(Progress):
+    """A rich bar for each stage."""
+
+    def __init__(self, bar: Bar) -> None:
+        self.bar = bar
+        self.task = None
+        self.since, self.done = 0.0, 0
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        if self.task is not None:
+            known = self.bar.tasks[-1].total
+            self.bar.update(self.task, total=known or 1, completed=known or 1)
+            self.task = None
+        if name != "done":
+            self.task = self.bar.add_task(name, total=total, speed="")
+            self.since, self.done = time.perf_counter(), 0
+
+    def advance(self, pixels: int) -> None:
+        self.done += pixels
+        elapsed = max(time.perf_counter() - self.since, 1e-6)
+        self.bar.update(self.task, advance=pixels, speed=f"{self.done / 1e6 / elapsed:.1f} Mpx/s")
+
+
+class _LineProgress(Progress):
+    """A line when a stage ends, and one every ten seconds in between."""
+
+    def __init__(self) -> None:
+        self.name, self.total, self.done = "", 0, 0
+        self.since = self.told = time.perf_counter()
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.end()
+        self.name, self.total, self.done = ("" if name == "done" else name), total or 0, 0
+        self.since = self.told = time.perf_counter()
+
+    def advance(self, pixels: int) -> None:
+        self.done += pixels
+        now = time.perf_counter()
+        if now - self.told >= _LINE_EVERY_S and self.total:
+            self.told = now
+            rate = self.done / max(now - self.since, 1e-6)
+            left = (self.total - self.done) / rate
+            print(
+                f"{self.name}: {self.done / self.total:.0%}, {rate / 1e6:.1f} Mpx/s, {left:.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def end(self) -> None:
+        """The last stage is over."""
+        if self.name:
+            seconds = time.perf_counter() - self.since
+            print(f"{self.name}: done in {seconds:.1f} s", file=sys.stderr, flush=True)
+            self.name = ""
