@@ -1,5 +1,6 @@
 """Results as files: polygon layers, QGIS styles, tables, a preview, the record of a run."""
 
+from geoseg.export.preview import write_preview
 from geoseg.export.record import peak_memory_bytes, versions, write_areas_csv, write_record
 from geoseg.export.style import polygon_qml, raster_qml
 from geoseg.export.vector import FORMATS, write_polygons
@@ -12,5 +13,6 @@ __all__ = [
     "versions",
     "write_areas_csv",
     "write_polygons",
+    "write_preview",
     "write_record",
 ]

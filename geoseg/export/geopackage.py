@@ -80,9 +80,7 @@ def finish_geopackage(
 
 def _add_table(database: sqlite3.Connection, name: str, frame: pd.DataFrame) -> None:
     columns = ", ".join(f"{_quoted(column)} {_sql_type(frame[column])}" for column in frame)
-    database.execute(
-        f"CREATE TABLE {_quoted(name)} (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, {columns})"
-    )
+    database.execute(f"CREATE TABLE {_quoted(name)} (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, {columns})")
     marks = ", ".join("?" for _ in frame.columns)
     names = ", ".join(_quoted(column) for column in frame.columns)
     database.executemany(f"INSERT INTO {_quoted(name)} ({names}) VALUES ({marks})", _rows(frame))

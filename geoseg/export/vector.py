@@ -203,9 +203,7 @@ class _Stream:
             low, high = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
             self.bounds = [*np.minimum(self.bounds[:2], low), *np.maximum(self.bounds[2:], high)]
         schema = self.schema()
-        box = pa.StructArray.from_arrays(
-            [pa.array(side) for side in bounds.T], fields=list(schema.field("bbox").type)
-        )
+        box = pa.StructArray.from_arrays([pa.array(side) for side in bounds.T], fields=list(schema.field("bbox").type))
         columns = [pa.Array.from_pandas(frame[name]).cast(kind) for name, kind in self.columns.items()]
         wkb = pa.array(shapely.to_wkb(shapes), type=pa.large_binary())
         return pa.Table.from_arrays([*columns, wkb, box], schema=schema)
@@ -218,9 +216,7 @@ class _Stream:
                 f"All batches need one CRS, but {frame.crs.name} follows {self.source}. Reproject them first."
             )
         if _names(frame) != list(self.columns):
-            raise OptionError(
-                f"All batches need the same columns, but {_names(frame)} follow {list(self.columns)}."
-            )
+            raise OptionError(f"All batches need the same columns, but {_names(frame)} follow {list(self.columns)}.")
 
     def _of_kind(self, shapes: np.ndarray) -> np.ndarray:
         """The geometries, all of the layer's one type: a layer of mixed types is trouble in most programs."""
@@ -239,9 +235,7 @@ class _Stream:
 
 
 def _names(frame: gpd.GeoDataFrame | None) -> list[str]:
-    return (
-        list(_COLUMNS) if frame is None else [str(name) for name in frame.columns.drop(frame.geometry.name)]
-    )
+    return list(_COLUMNS) if frame is None else [str(name) for name in frame.columns.drop(frame.geometry.name)]
 
 
 def _arrow_type(name: str, frame: gpd.GeoDataFrame | None) -> pa.DataType:
