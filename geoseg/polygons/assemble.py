@@ -1,0 +1,139 @@
+"""Finished rings → coordinates, offsets and measures, in the one order that every way of cutting the map gives.
+
+Polygons stand in order of the lowest lattice row of their boundary, then of their first vertex; parts of a
+MultiPolygon, and holes, in order of their first vertex; a ring starts at its first vertex (the top left one, rows
+counting downwards). The first key is what lets polygons leave early: it is known when a polygon is finished.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from geoseg.polygons.connect import NONE
+from geoseg.polygons.finish import is_exterior
+
+__all__ = ["assemble"]
+
+
+@njit(nogil=True, cache=True)
+def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, steps, spacing):
+    """Write finished groups out.
+
+    Parameters
+    ----------
+    done : (feature,) int32
+        Rows of the groups, in order.
+    n_parts, n_rings, n_vertices : int
+        Totals over them.
+    transform : (6,) float64
+        a, b, c, d, e, f of the grid's affine transform.
+    steps : (row node, col node, 2) float64
+        Metres on the ground per column step and per row step, at regular places of the lattice.
+    spacing : (2,) float64
+        Lattice rows, and columns, from one of these places to the next.
+
+    Returns
+    -------
+    coords : (n_vertices, 2) float64
+    ring_offsets, part_offsets, feature_offsets : int64
+        First vertex of each ring, first ring of each part, first part of each feature, and the ends.
+    pixels : (feature,) int64
+    perimeters : (feature,) float64
+        Metres, holes included.
+    """
+    a, b, c, d, e, f = transform
+    turn = a * e - b * d > 0.0  # rows going north: turn the rings, so that exteriors stay counter-clockwise
+    coords = np.empty((n_vertices, 2), np.float64)
+    ring_offsets = np.zeros(n_rings + 1, np.int64)
+    part_offsets = np.zeros(n_parts + 1, np.int64)
+    feature_offsets = np.zeros(done.shape[0] + 1, np.int64)
+    pixels = np.empty(done.shape[0], np.int64)
+    perimeters = np.empty(done.shape[0], np.float64)
+    rings = np.empty(16, np.int32)
+    n = 0
+    r = 0
+    p = 0
+    for i in range(done.shape[0]):
+        ring = regions[done[i]].kept_first
+        m = 0
+        while ring != NONE:
+            if m == rings.shape[0]:
+                larger = np.empty(2 * m, np.int32)
+                larger[:m] = rings
+                rings = larger
+            rings[m] = ring
+            m += 1
+            ring = pieces[ring].next
+        if m > 2 or (m == 2 and is_exterior(pool, pieces, rings[1])):
+            _sort_rings(rings, m, pool, pieces)
+        count = np.int64(0)
+        perimeter = 0.0
+        for k in range(m):
+            if is_exterior(pool, pieces, rings[k]):
+                part_offsets[p] = r
+                p += 1
+            start = pieces[rings[k]].start
+            size = pieces[rings[k]].size
+            ring_offsets[r] = n
+            r += 1
+            y0 = pool[start] >> 32
+            x0 = (pool[start] & 0xFFFFFFFF) >> 1
+            for v in range(size + 1):
+                vertex = pool[start + (v if v < size else 0)]
+                y = vertex >> 32
+                x = (vertex & 0xFFFFFFFF) >> 1
+                to = n + (size - v if turn else v)
+                coords[to, 0] = c + x * a + y * b
+                coords[to, 1] = f + x * d + y * e
+                if x == x0:
+                    count -= x * (y - y0)
+                    perimeter += abs(y - y0) * _step(steps, spacing, x, 0.5 * (y + y0), 1)
+                else:
+                    perimeter += abs(x - x0) * _step(steps, spacing, 0.5 * (x + x0), y, 0)
+                x0 = x
+                y0 = y
+            n += size + 1
+        pixels[i] = count
+        perimeters[i] = perimeter
+        feature_offsets[i + 1] = p
+    ring_offsets[r] = n
+    part_offsets[p] = r
+    return coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters
+
+
+@njit(nogil=True, cache=True)
+def _step(steps, spacing, x, y, axis):
+    """Length of a step at a place, bilinear between the nodes."""
+    u = x / spacing[1]
+    v = y / spacing[0]
+    i = min(np.int64(v), steps.shape[0] - 2)
+    j = min(np.int64(u), steps.shape[1] - 2)
+    u -= j
+    v -= i
+    north = steps[i, j, axis] * (1.0 - u) + steps[i, j + 1, axis] * u
+    south = steps[i + 1, j, axis] * (1.0 - u) + steps[i + 1, j + 1, axis] * u
+    return north * (1.0 - v) + south * v
+
+
+@njit(nogil=True, cache=True)
+def _sort_rings(rings, m, pool, pieces):
+    """Put rings, each exterior before its holes, in order: parts by their first vertex, holes likewise."""
+    firsts = np.empty(m, np.int64)
+    starts = np.empty(m + 1, np.int64)
+    n_parts = 0
+    for k in range(m):
+        firsts[k] = pool[pieces[rings[k]].start]
+        if is_exterior(pool, pieces, rings[k]):
+            starts[n_parts] = k
+            n_parts += 1
+    starts[n_parts] = m
+    before = rings[:m].copy()
+    order = np.argsort(firsts[starts[:n_parts]])
+    k = 0
+    for part in order:
+        begin = starts[part]
+        end = starts[part + 1]
+        rings[k] = before[begin]
+        rings[k + 1 : k + end - begin] = before[begin + 1 : end][np.argsort(firsts[begin + 1 : end])]
+        k += end - begin

@@ -1,0 +1,336 @@
+"""Rows of pixels → the corners of regions, linked in the order in which their boundaries are walked.
+
+The map is read once, row by row, and nothing is kept per pixel: no labels, no marks. A row is reduced to the
+columns where its value changes. A *lattice row* lies between two pixel rows; merging the changes of the row above and
+the row below gives every lattice vertex at which a boundary may turn or branch. There, each region that meets the
+vertex gets one *corner*, and corners are linked to their successors on the boundary with the region on the left hand
+(seen with row numbers growing downwards): down its west sides, east along its south sides, up its east sides, west
+along its north sides. So each boundary edge has two travellers, one on each side:
+
+    edge to the north of a vertex:  the region west of it leaves upwards,     the region east of it arrives
+    edge to the south of a vertex:  the region west of it arrives from below, the region east of it leaves
+    edge to the west of a vertex:   the region above it arrives,              the region below it leaves
+    edge to the east of a vertex:   the region above it leaves,               the region below it arrives
+
+All that must be remembered between two lattice rows are the two ends of each vertical edge that is still open
+(`Front.tail` and `Front.head`), so rows can come in strips of any height, and the height cannot be seen in the result.
+
+A corner is made wherever a boundary turns and also where a straight side passes the end of another boundary (three
+regions meet): neighbours then share every vertex, which makes the polygons an edge-matched coverage.
+
+Sums over a region's pixels come from its boundary, too (Green's theorem in integers). Let S(x, row) be the sum over
+columns 0..x of a row. A vertical edge at x adds S(x, row) to the region on its west and takes it from the region on
+its east, for each row that it spans. `Front.area[x]` keeps the running total of S down a column, so only the two ends
+of an edge need it: minus the total at its top, plus the total at its bottom. The totals are integers, so the sums do
+not depend on the order of additions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from geoseg.areas import column_area_units
+
+__all__ = ["CORNER", "END", "SADDLE", "VOID", "Front", "grown", "new_front", "scan"]
+
+CORNER = np.dtype(
+    [
+        ("at", np.int64),  # lattice vertex: row << 32 | column << 1 | SADDLE
+        ("area", np.int64),  # this corner's part of the region's area, integer units
+        ("confidence", np.int64),  # likewise of the sum of confidence
+        ("next", np.int32),  # the corner that follows with the region on the left, 0 = not yet known
+        ("region", np.int32),  # the value of the region's pixels; its row in the table of regions once followed
+    ],
+    align=True,
+)
+
+VOID = 0
+"""The corner that stands for every corner of nodata: links to it lead nowhere, so no case needs a test for nodata."""
+SADDLE = 1
+"""Bit of `CORNER.at`: here the region meets pixels of its own value across the vertex, checkerboard-like."""
+END = np.int32(2**31 - 1)
+"""Terminates a list of change columns."""
+
+_LANES = 64
+
+
+class Front(NamedTuple):
+    """What is remembered of everything above the row that comes next: a few numbers per column."""
+
+    above: Any
+    """(width + 2,) values of the last row, with a nodata pixel before and after."""
+    changes: Any
+    """int32: the columns x with above[x] != above[x + 1], that is lattice columns, then `END`."""
+    tail: Any
+    """(width + 1,) int32: last corner of the open boundary that runs down the east side of lattice column x, or 0."""
+    head: Any
+    """(width + 1,) int32: first corner of the open boundary that will come up the west side of column x, or 0."""
+    area: Any
+    """(width + 1,) int64: total of S down the column so far, for area (see the module's text)."""
+    confidence: Any
+    """(width + 1,) int64: the same for confidence."""
+
+
+def new_front(width: int, dtype: np.dtype, nodata: int) -> Front:
+    """The front above the first row: nodata everywhere."""
+    changes = np.empty(width + 1 + _LANES, np.int32)
+    changes[0] = END
+    return Front(
+        np.full(width + 2, nodata, dtype),
+        changes,
+        np.zeros(width + 1, np.int32),
+        np.zeros(width + 1, np.int32),
+        np.zeros(width + 1, np.int64),
+        np.zeros(width + 1, np.int64),
+    )
+
+
+@njit(nogil=True, cache=True)
+def grown(array, used, need):
+    """The array with room for `need` items in its first axis; the first `used` are kept."""
+    if need <= array.shape[0]:
+        return array
+    larger = np.empty(max(need, array.shape[0] * 3 // 2), array.dtype)
+    larger[:used] = array[:used]
+    return larger
+
+
+@njit(nogil=True, cache=True)
+def _find_changes(row, width, changes):
+    """Write the lattice columns where a padded row changes value, and `END`; return their number.
+
+    Runs of equal pixels are skipped 64 at a time, and the columns of the others are written without a branch: each is
+    written, but only a change moves the place of writing.
+    """
+    n = 0
+    x = 0
+    while x + _LANES <= width + 1:
+        different = row[x] ^ row[x + 1]
+        for k in range(1, _LANES):
+            different |= row[x + k] ^ row[x + k + 1]
+        if different != 0:
+            for k in range(_LANES):
+                changes[n] = x + k
+                n += np.int64(row[x + k] != row[x + k + 1])
+        x += _LANES
+    while x <= width:
+        changes[n] = x
+        n += np.int64(row[x] != row[x + 1])
+        x += 1
+    changes[n] = END
+    return n
+
+
+@njit(nogil=True, cache=True)
+def _add_area(changes, totals, knots, coefs, unit):
+    """Add a row's cumulative area, in integer units, at each change."""
+    i = 0
+    while changes[i] != END:
+        totals[changes[i]] += column_area_units(changes[i], knots, coefs, unit)
+        i += 1
+
+
+@njit(nogil=True, cache=True)
+def _add_confidence(changes, totals, row, confidence, nodata):
+    """Add a row's cumulative confidence at each change; False where a pixel with a value has none (above 100)."""
+    complete = True
+    cumulative = np.int64(0)
+    i = 0
+    left = 0
+    while changes[i] != END:
+        x = changes[i]
+        if row[x] != nodata:  # the run that ends at x; runs of nodata cancel, so they need not be summed
+            total = np.int64(0)
+            largest = np.uint8(0)
+            for k in range(left, x):
+                total += confidence[k]
+                largest = max(largest, confidence[k])
+            cumulative += total
+            complete &= largest <= 100
+        totals[x] += cumulative
+        left = x
+        i += 1
+    return complete
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _corner(corners, n, at, value, nodata):
+    """Make a corner, unless the region is nodata; return its number and the number that comes next."""
+    corners[n].at = at
+    corners[n].area = 0
+    corners[n].confidence = 0
+    corners[n].next = 0
+    corners[n].region = np.int32(value)
+    if value == nodata:
+        return np.int32(VOID), n
+    return np.int32(n), n + 1
+
+
+@njit(nogil=True, cache=True)
+def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, n, eight):
+    """Read rows of pixels and make the corners on the lattice rows above each of them.
+
+    Parameters
+    ----------
+    rows : (row, col) uint8 or int32
+        Values, full width.
+    row0 : int
+        Number of the first of these rows in the map.
+    nodata : of the dtype of rows
+        Pixels with this value belong to no region.
+    front : Front
+        Carried from the rows above; updated in place.
+    knots, coefs, unit : (k + 1,) int64, (row, k, c) float64, float
+        Cumulative area of each row (`PixelAreas.table`).
+    confidence : (row, col) uint8
+        Percent, or (0, 0) when there is none.
+    corners : (capacity,) CORNER
+        Corners below `n` are there already: the void, and a stand-in for each boundary that is still open.
+    n : int
+        Number of corners so far.
+    eight : bool
+        Whether to list touches.
+
+    Returns
+    -------
+    corners, n
+        With the new corners; the array may have been replaced by a larger one.
+    joins, touches : (m, 2) int32
+        Pairs of corners that belong to the same region, though maybe on different rings (a hole and what surrounds
+        it); pairs of corners whose pixels have the same value and touch diagonally.
+    complete : bool
+        False if a pixel with a value has no confidence.
+    """
+    width = rows.shape[1]
+    above = front.above.copy()
+    below = np.full(width + 2, nodata, rows.dtype)
+    above_changes = front.changes.copy()
+    below_changes = np.empty_like(above_changes)
+    tail, head = front.tail, front.head
+    with_confidence = confidence.shape[0] > 0
+    complete = True
+    joins = np.empty((1024, 2), np.int32)
+    touches = np.empty((1024, 2), np.int32)
+    n_joins = 0
+    n_touches = 0
+    n_above = 0
+    while above_changes[n_above] != END:
+        n_above += 1
+
+    for r in range(rows.shape[0]):
+        below[1 : width + 1] = rows[r]
+        n_below = _find_changes(below, width, below_changes)
+        corners = grown(corners, n, n + 4 * (n_above + n_below) + 8)
+        joins = _grown_pairs(joins, n_joins, n_joins + n_below + 1)
+        touches = _grown_pairs(touches, n_touches, n_touches + 2 * n_below + 2)
+        row_bits = np.int64(row0 + r) << 32
+        top = np.int32(VOID)  # the corner that the region above the open horizontal edge comes from
+        bottom = np.int32(VOID)  # the corner that the region below it goes to
+        run_tail = np.int32(VOID)  # tail of the edge at the west end of the present run of the row above
+        i = 0
+        j = 0
+        x_above = above_changes[0]
+        x_below = below_changes[0]
+        while True:
+            x = min(x_above, x_below)
+            if x == END:
+                break
+            north = x == x_above
+            south = x == x_below
+            if north:
+                i += 1
+                x_above = above_changes[i]
+                run_tail = tail[x]
+            if south:
+                j += 1
+                x_below = below_changes[j]
+            nw, ne, sw, se = above[x], above[x + 1], below[x], below[x + 1]
+            west = nw != sw
+            east = ne != se
+            if north and south and not west and not east:
+                continue  # a straight vertical side
+
+            # One corner for each region around the vertex, clockwise from the north-west pixel.
+            at = row_bits | np.int64(x) << 1
+            c_nw, n = _corner(corners, n, at, nw, nodata)
+            c_ne, c_se, c_sw = c_nw, c_nw, c_nw
+            if north:
+                c_ne, n = _corner(corners, n, at, ne, nodata)
+            if west:
+                c_se = c_ne
+                if east:
+                    c_se, n = _corner(corners, n, at, se, nodata)
+                c_sw = c_se
+                if south:
+                    c_sw, n = _corner(corners, n, at, sw, nodata)
+            elif not east:
+                c_se = c_ne
+            elif south:
+                c_se, n = _corner(corners, n, at, se, nodata)
+                if not north and c_nw != VOID:
+                    # The region has all but the south-east pixel: perhaps the first corner of a hole, whose ring then
+                    # is joined with the ring at the west end of the run above.
+                    joins[n_joins, 0] = c_nw
+                    joins[n_joins, 1] = run_tail
+                    n_joins += 1
+
+            if north and south and west and east:
+                if nw == se and c_nw != VOID:
+                    corners[c_nw].at |= SADDLE
+                    corners[c_se].at |= SADDLE
+                    touches[n_touches, 0] = c_nw
+                    touches[n_touches, 1] = c_se
+                    n_touches += np.int64(eight)
+                if ne == sw and c_ne != VOID:
+                    corners[c_ne].at |= SADDLE
+                    corners[c_sw].at |= SADDLE
+                    touches[n_touches, 0] = c_ne
+                    touches[n_touches, 1] = c_sw
+                    n_touches += np.int64(eight)
+
+            if north:
+                corners[c_nw].next = head[x]
+                corners[tail[x]].next = c_ne
+                corners[c_nw].area += front.area[x]
+                corners[c_ne].area -= front.area[x]
+                corners[c_nw].confidence += front.confidence[x]
+                corners[c_ne].confidence -= front.confidence[x]
+            if west:
+                corners[top].next = c_nw
+                corners[c_sw].next = bottom
+            if east:
+                top = c_ne
+                bottom = c_se
+            if south:
+                head[x] = c_sw
+                tail[x] = c_se
+                corners[c_sw].area -= front.area[x]
+                corners[c_se].area += front.area[x]
+                corners[c_sw].confidence -= front.confidence[x]
+                corners[c_se].confidence += front.confidence[x]
+            else:
+                head[x] = VOID
+                tail[x] = VOID
+
+        _add_area(below_changes, front.area, knots, coefs[r], unit)
+        if with_confidence:
+            complete &= _add_confidence(below_changes, front.confidence, below, confidence[r], nodata)
+        above, below = below, above
+        above_changes, below_changes = below_changes, above_changes
+        n_above = n_below
+
+    front.above[:] = above
+    front.changes[:] = above_changes
+    return corners, n, joins[:n_joins], touches[:n_touches], complete
+
+
+@njit(nogil=True, cache=True)
+def _grown_pairs(array, used, need):
+    if need <= array.shape[0]:
+        return array
+    larger = np.empty((max(need, array.shape[0] * 3 // 2), 2), array.dtype)
+    larger[:used] = array[:used]
+    return larger
