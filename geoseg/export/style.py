@@ -41,14 +41,13 @@ def polygon_qml(classes: Iterable[ClassInfo], *, column: str = "class") -> str:
     True
     """
     root = _root()
-    # The value decides which category a polygon is in; 'long' keeps 1 apart from '1'.
     renderer = _sub(root, "renderer-v2", type="categorizedSymbol", attr=column, symbollevels=0)
     renderer.set("enableorderby", "0")
     renderer.set("forceraster", "0")
     categories, symbols = _sub(renderer, "categories"), _sub(renderer, "symbols")
     for number, info in enumerate(check_classes(classes)):
         category = _sub(categories, "category", symbol=number, value=info.value, label=info.name)
-        category.set("type", "long")
+        category.set("type", "integer")
         category.set("render", "true")
         symbol = _sub(symbols, "symbol", type="fill", name=number, alpha=1, clip_to_extent=1, force_rhr=0)
         fill = _sub(symbol, "layer", enabled=1, locked=0)

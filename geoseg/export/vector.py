@@ -12,6 +12,8 @@ because its names have ten characters.
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
@@ -21,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyogrio.errors
 import pyproj
+import pyproj.exceptions
 import shapely
 
 from geoseg.classes import ClassInfo, check_classes
@@ -50,7 +54,7 @@ _ROWS = 65_536
 
 _COLUMNS = {
     "object_id": "int64",
-    "class": "int32",
+    "class": "int64",
     "class_name": "string",
     "pixels": "int64",
     "area_m2": "float64",
@@ -59,6 +63,13 @@ _COLUMNS = {
     "confidence": "float64",
 }
 """Arrow types of the vectoriser's columns."""
+
+# Whatever GDAL has to say about writing. (Full disks among it: it cleans up before it tells.)
+_DRIVER_ERRORS = (
+    pyogrio.errors.DataSourceError,
+    pyogrio.errors.DataLayerError,
+    pyogrio.errors.FeatureError,
+)
 
 _SHP_NAMES = {"perimeter_m": "perim_m"}
 _SHP_MAX_BYTES = 2**31 - 1
@@ -140,15 +151,21 @@ def write_polygons(
             f"The suffix must be one of {', '.join(FORMATS)}, but the file is {target.name!r}. Rename it."
         )
     infos = check_classes(classes)
-    wanted = "EPSG:4326" if suffix == ".geojson" else crs
-    stream = _Stream(batches, crs=None if wanted is None else pyproj.CRS.from_user_input(wanted), multi=multi)
+    stream = _Stream(batches, crs=_crs("EPSG:4326" if suffix == ".geojson" else crs), multi=multi)
     with replacing(target) as beside:
         if suffix == ".parquet":
             _write_parquet(stream, beside)
-        else:
+            return target
+        try:
             _write_gdal(stream, beside, layer=layer)
-        if suffix == ".gpkg":
-            finish_geopackage(beside, layer=layer, classes=infos, areas=areas)
+            if suffix == ".gpkg":
+                finish_geopackage(beside, layer=layer, classes=infos, areas=areas)
+        except (*_DRIVER_ERRORS, sqlite3.Error) as error:
+            free_bytes = shutil.disk_usage(target.parent).free
+            raise OutputError(
+                f"Cannot write {target}: {error} ({free_bytes / 2**20:.0f} MiB are free). Free some space, or "
+                "choose another disk or format."
+            ) from error
     return target
 
 
@@ -212,9 +229,8 @@ class _Stream:
         if frame.crs is None:
             raise OptionError("Polygons need a CRS, but a batch has none. Set it with frame.set_crs(...).")
         if frame.crs != self.source:
-            raise OptionError(
-                f"All batches need one CRS, but {frame.crs.name} follows {self.source}. Reproject them first."
-            )
+            first = self.source.name if self.source else "none"
+            raise OptionError(f"All batches need one CRS, but {frame.crs.name} follows {first}. Reproject them first.")
         if _names(frame) != list(self.columns):
             raise OptionError(f"All batches need the same columns, but {_names(frame)} follow {list(self.columns)}.")
 
@@ -287,6 +303,8 @@ def _write_gdal(stream: _Stream, path: Path, *, layer: str) -> None:
                 geometry_type=stream.kind,
                 crs=None if stream.crs is None else _crs_text(stream.crs),
                 encoding="UTF-8" if suffix == ".shp" else None,
+                # GDAL would write 1.4, which programs of a few years ago open with a warning.
+                dataset_options={"VERSION": "1.2"} if suffix == ".gpkg" else None,
                 layer_options=options,
             )
     except Exception:
@@ -339,6 +357,13 @@ def _short(name: str) -> str:
     if len(short.encode()) > 10 and short != "geometry":
         raise OptionError(f"A Shapefile's column names have at most 10 characters, but {name!r} has more.")
     return short
+
+
+def _crs(crs: Any) -> pyproj.CRS | None:
+    try:
+        return None if crs is None else pyproj.CRS.from_user_input(crs)
+    except pyproj.exceptions.CRSError as error:
+        raise OptionError(f"A CRS is written as EPSG:25832 or as WKT, but --crs is {crs!r}. ({error})") from error
 
 
 def _crs_text(crs: pyproj.CRS) -> str:
