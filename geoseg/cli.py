@@ -38,7 +38,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summ
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output folder; must not be there yet.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A model's name, or the folder of a package.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Connectivity = Annotated[int, typer.Option("--connectivity", help="4, or 8: pixels that touch at a corner belong together.")]
+Connectivity = Annotated[
+    int, typer.Option("--connectivity", help="4, or 8: pixels that touch at a corner belong together.")
+]
 Crs = Annotated[str | None, typer.Option("--crs", help="The CRS of a raster that has none, or another one to work in.")]
 
 
@@ -109,7 +111,9 @@ def vectorize(
     out: Annotated[Path, typer.Option("--out", "-o", help="The layer; its suffix chooses the format.")] = Path(
         "polygons.gpkg"
     ),
-    confidence: Annotated[Path | None, typer.Option(help="A raster of the same grid, averaged over each polygon.")] = None,
+    confidence: Annotated[
+        Path | None, typer.Option(help="A raster of the same grid, averaged over each polygon.")
+    ] = None,
     connectivity: Connectivity = 4,
     crs: Crs = None,
     overwrite: Overwrite = False,
@@ -241,7 +245,9 @@ def _complain(message: str) -> None:
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
-        raise OutputError(f"Nothing is overwritten unasked, but {path} is there. Choose another --out, or give --overwrite.")
+        raise OutputError(
+            f"Nothing is overwritten unasked, but {path} is there. Choose another --out, or give --overwrite."
+        )
 
 
 def _two_numbers(text: str | None) -> tuple[float, float] | None:

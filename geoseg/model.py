@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,7 @@ __all__ = ["Model", "ModelSpec", "NumpyModel", "find_package", "list_models", "r
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 FILE_SCHEMA = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 CLASSIFICATION_SCHEMA = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+Key = TypeVar("Key")
 ZOO = Path(__file__).parent / "zoo"
 """The folder of the packages that ship with the library."""
 
@@ -252,8 +253,15 @@ class Model(Protocol):
     spec: ModelSpec
     """The package's metadata."""
 
-    def predict(self, tiles: np.ndarray, valid: np.ndarray) -> Any:
-        """Probabilities (tile, class, row, col), from pixels (tile, band, row, col) and validity (tile, row, col)."""
+    in_flight: int
+    """How many tiles it works on at a time; what memory depends on."""
+
+    def predict(self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]) -> Iterator[tuple[Key, np.ndarray, Any]]:
+        """Probabilities of tiles, in their order; the model may work ahead.
+
+        Takes (key, pixels (band, row, col), validity (row, col)) and gives (key, validity, probabilities
+        (class, row, col)). A tile's result depends on the tile alone.
+        """
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
         """A float32 array of zeros on the model's device."""
@@ -274,22 +282,26 @@ class NumpyModel:
     >>> spec = ModelSpec("dark", bands=("red",), mean=(0,), std=(1,),
     ...                  classes=(ClassInfo(0, "dark"), ClassInfo(1, "bright")))
     >>> model = NumpyModel(spec, lambda x: np.concatenate([x < 9, x >= 9], axis=1).astype("float32"))
-    >>> tiles = np.full((1, 1, 2, 2), 20, "uint8")
-    >>> model.predict(tiles, np.ones((1, 2, 2), bool))[0, :, 0, 0]
-    array([0., 1.], dtype=float32)
+    >>> tile = "a key", np.full((1, 2, 2), 20, "uint8"), np.ones((2, 2), bool)
+    >>> [(key, out[:, 0, 0].tolist()) for key, valid, out in model.predict([tile])]
+    [('a key', [0.0, 1.0])]
     """
+
+    in_flight = 1
 
     def __init__(self, spec: ModelSpec, function: Any) -> None:
         self.spec = spec
         self.function = function
 
-    def predict(self, tiles: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    def predict(
+        self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]
+    ) -> Iterator[tuple[Key, np.ndarray, np.ndarray]]:
         """See `Model.predict`."""
-        shape = (-1, 1, 1)
-        mean = np.array(self.spec.mean, np.float32).reshape(shape)
-        std = np.array(self.spec.std, np.float32).reshape(shape)
-        scaled = (tiles.astype(np.float32) - mean) / std
-        return self.function(np.where(valid[:, None], scaled, np.float32(0)))
+        mean = np.array(self.spec.mean, np.float32).reshape(-1, 1, 1)
+        std = np.array(self.spec.std, np.float32).reshape(-1, 1, 1)
+        for key, pixels, valid in tiles:
+            scaled = np.where(valid, (pixels.astype(np.float32) - mean) / std, np.float32(0))
+            yield key, valid, self.function(scaled[None])[0]
 
     def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
         """See `Model.zeros`."""
@@ -301,8 +313,19 @@ class NumpyModel:
 
     def decide(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See `Model.decide`."""
-        percent = np.rint(np.clip(sums.max(axis=0), 0, 1) * np.float32(100))
+        highest = sums.max(axis=0)
+        if np.isnan(highest).any():
+            raise not_a_number(self.spec)
+        percent = np.rint(np.clip(highest, 0, 1) * np.float32(100))
         return sums.argmax(axis=0).astype(np.uint8), percent.astype(np.uint8)
+
+
+def not_a_number(spec: ModelSpec) -> ModelError:
+    """The error of a network that gave NaN."""
+    return ModelError(
+        f"A model's probabilities must be numbers, but {spec.name} gave 'not a number'. Its weights are damaged, or "
+        "the scene's values are far outside what it was trained on: check --value-range."
+    )
 
 
 def read_spec(package: str | Path) -> ModelSpec:

@@ -83,10 +83,10 @@ def map_scene(
         broken off is taken up.
     bands, crs
         See `geoseg.open_scene`. Polygons are written in the scene's CRS, or in `crs`.
-    resolution, value_range, tile_px, overlap_px, block_px, batch
+    resolution, value_range, tile_px, overlap_px, block_px
         See `geoseg.classify`.
-    device
-        Where the model runs; by default the best there is.
+    device, batch
+        Where the model runs, and how many tiles go in one prediction on a GPU; see `geoseg.load_model`.
     workers
         Blocks computed at the same time by threads of this process; the processor's threads are shared among them.
     cluster
@@ -125,7 +125,7 @@ def map_scene(
     final, work = _prepare_folders(Path(out), overwrite)
 
     clock.stage("open")
-    model = _load(model, device, workers)
+    model = _load(model, device, workers, batch)
     scene = open_scene(source, bands=bands, crs=crs)
     plan = make_plan(
         scene,
@@ -133,7 +133,6 @@ def map_scene(
         tile_px=tile_px,
         overlap_px=overlap_px,
         block_px=block_px,
-        batch=batch,
         resolution=resolution,
         value_range=value_range,
     )
@@ -189,13 +188,13 @@ def _write_polygons(cover: xr.Dataset, path: Path, areas: pd.DataFrame, crs: Any
     )
 
 
-def _load(model: Model | str | Path, device: str | None, workers: int) -> Model:
+def _load(model: Model | str | Path, device: str | None, workers: int, batch: int | None) -> Model:
     if not isinstance(model, str | Path):
         return model
     from geoseg.networks import load_model
 
     # Workers times threads beyond the number of cores is far slower than one worker.
-    return load_model(model, device=device, threads=max(1, (os.cpu_count() or 1) // workers))
+    return load_model(model, device=device, threads=max(1, (os.cpu_count() or 1) // workers), batch=batch)
 
 
 def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:
@@ -274,7 +273,6 @@ def _record(
             "overlap_px": tiling.overlap_px,
             "margin_px": tiling.margin_px,
             "block_px": tiling.block_px,
-            "batch": plan.batch,
             "value_range": plan.value_range,
             "connectivity": connectivity,
             "formats": list(formats),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,6 @@ def classify(
     tile_px: int | None = None,
     overlap_px: int | None = None,
     block_px: int = 8192,
-    batch: int | None = None,
     resolution: float | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> xr.Dataset:
@@ -47,8 +46,6 @@ def classify(
         Side of the network's tile and pixels shared by neighbours; by default what the model recommends.
     block_px
         Side of a Dask chunk in pixels. The result does not depend on it.
-    batch
-        Tiles in one prediction; by default 1 on a CPU (the fastest there) and 16 on a GPU.
     resolution
         Ground size of a pixel in metres to work at, where the model's own range is not wanted.
     value_range
@@ -83,7 +80,6 @@ def classify(
         tile_px=tile_px,
         overlap_px=overlap_px,
         block_px=block_px,
-        batch=batch,
         resolution=resolution,
         value_range=value_range,
     )
@@ -92,7 +88,7 @@ def classify(
 
 @dataclass(frozen=True)
 class Plan:
-    """A scene that fits its model, the lattice over it, and the batch: all that decides the map."""
+    """A scene that fits its model, and the lattice over it: all that decides the map."""
 
     scene: Scene
     """The scene on the grid and with the bands that the model sees."""
@@ -100,8 +96,6 @@ class Plan:
     """What predicts."""
     tiling: Tiling
     """The lattice over the scene's grid."""
-    batch: int = 1
-    """Tiles in one prediction; short batches are padded to it."""
     value_range: tuple[float, float] | None = None
     """Pixel values that become the lowest and highest of the model's data type."""
 
@@ -110,24 +104,10 @@ class Plan:
 
         Memory is that of a few rows of tiles, however tall the block is.
         """
-        canvas = _Canvas(self.model, self.tiling, block, self.batch)
-        queue: list[tuple[Tile, np.ndarray, np.ndarray]] = []
-        for strip in ahead(self._strips(block)):
-            canvas.see(strip)
-            for col in self.tiling.tile_cols(block):
-                tile = self.tiling.tile(strip.lattice_row, col)
-                values, valid = strip.cut(tile)
-                if valid.any():
-                    queue.append((tile, values, valid))
-                if len(queue) == self.batch:
-                    canvas.add(queue)
-                    queue.clear()
-            if queue and canvas.is_full(queue[0][0], strip.lattice_row):
-                canvas.add(queue)
-                queue.clear()
-            yield from canvas.take(queue[0][0].row if queue else strip.lattice_row + 1)
-        if queue:
-            canvas.add(queue)
+        canvas = _Canvas(self.model, self.tiling, block)
+        for tile, valid, probabilities in self.model.predict(self._tiles(block)):
+            yield from canvas.take(tile.row)  # no tile from here on touches the rows above it
+            canvas.add(tile, valid, probabilities)
         yield from canvas.take(None)
 
     def block(self, block: Block) -> np.ndarray:
@@ -168,8 +148,17 @@ class Plan:
             bands=len(self.scene.bands),
             itemsize=np.dtype(self.scene.dtype).itemsize,
             classes=len(self.model.spec.classes),
-            batch=self.batch,
+            in_flight=self.model.in_flight,
         )
+
+    def _tiles(self, block: Block) -> Iterator[tuple[Tile, np.ndarray, np.ndarray]]:
+        """The tiles of a block that have a valid pixel, in lattice order, with their pixels and validity."""
+        for strip in ahead(self._strips(block)):
+            for col in self.tiling.tile_cols(block):
+                tile = self.tiling.tile(strip.lattice_row, col)
+                values, valid = strip.cut(tile)
+                if valid.any():
+                    yield tile, values, valid
 
     def _strips(self, block: Block) -> Iterator[_Strip]:
         """The rows of pixels under each row of tiles; the rows that two of them share are read once."""
@@ -204,7 +193,6 @@ def make_plan(
     tile_px: int | None = None,
     overlap_px: int | None = None,
     block_px: int = 8192,
-    batch: int | None = None,
     resolution: float | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> Plan:
@@ -218,12 +206,8 @@ def make_plan(
         )
     overlap = min(spec.overlap_px, tile // 2) if overlap_px is None else overlap_px
     margin = min(spec.margin_px, overlap // 2)
-    if batch is None:
-        batch = 1 if str(getattr(model, "device", "cpu")) == "cpu" else 16
-    if batch < 1:
-        raise OptionError(f"A batch holds at least one tile, but batch={batch}. Change --batch.")
     tiling = Tiling((fitted.geobox.shape[0], fitted.geobox.shape[1]), tile, overlap, margin, block_px)
-    return Plan(fitted, model, tiling, batch, value_range)
+    return Plan(fitted, model, tiling, value_range)
 
 
 def fit_scene(
@@ -298,56 +282,35 @@ class _Strip:
 
 
 class _Canvas:
-    """Where tiles are blended: the sums of weighted probabilities of the tile rows in flight, on the model's device.
+    """Where tiles are blended: the sums of weighted probabilities under one row of tiles, on the model's device.
 
     Tiles are added in lattice order, so the sum at a pixel is the same to the bit whichever block computes it.
     """
 
-    def __init__(self, model: Model, tiling: Tiling, block: Block, batch: int) -> None:
-        self.model, self.tiling, self.block, self.batch = model, tiling, block, batch
-        # A batch may reach over several rows of tiles; with one tile a batch, each row is finished before the next.
-        self.rows_in_flight = 0 if batch == 1 else -(-batch // len(tiling.tile_cols(block))) + 1
-        self.height = min(tiling.tile_px + self.rows_in_flight * tiling.stride_px, block.shape[0])
+    def __init__(self, model: Model, tiling: Tiling, block: Block) -> None:
+        self.model, self.tiling, self.block = model, tiling, block
+        self.height = min(tiling.tile_px, block.shape[0])
         self.top = block.rows[0]  # the scene row of the canvas' first row
-        width = block.shape[1]
-        self.sums = model.zeros((len(model.spec.classes), self.height, width))
-        self.valid = np.zeros((self.height, width), bool)
+        self.sums = model.zeros((len(model.spec.classes), self.height, block.shape[1]))
+        self.valid = np.zeros((self.height, block.shape[1]), bool)
         self._weights: dict[tuple[bool, ...], Any] = {}
 
-    def see(self, strip: _Strip) -> None:
-        """Remember which of the strip's pixels are valid."""
-        first = max(strip.top_px, self.top)
-        left = self.block.cols[0] - strip.left_px
-        rows = strip.valid[first - strip.top_px :, left : left + self.block.shape[1]]
-        rows = rows[: self.height - (first - self.top)]
-        self.valid[first - self.top : first - self.top + len(rows)] = rows
-
-    def is_full(self, first_waiting: Tile, lattice_row: int) -> bool:
-        """Whether waiting for more tiles would leave no room for the next row of tiles."""
-        return lattice_row + 1 - first_waiting.row > self.rows_in_flight
-
-    def add(self, queue: Sequence[tuple[Tile, np.ndarray, np.ndarray]]) -> None:
-        """Predict a batch and blend it, tile by tile."""
+    def add(self, tile: Tile, valid: np.ndarray, probabilities: Any) -> None:
+        """Blend a tile's probabilities (class, row, col) in."""
         side, margin = self.tiling.tile_px, self.tiling.margin_px
-        bands = queue[0][1].shape[0]
-        values = np.zeros((self.batch, bands, side, side), queue[0][1].dtype)
-        valid = np.zeros((self.batch, side, side), bool)
-        for index, (_, tile_values, tile_valid) in enumerate(queue):
-            values[index], valid[index] = tile_values, tile_valid
-        probabilities = self.model.predict(values, valid)
         (first_row, last_row), (first_col, last_col) = self.block.rows, self.block.cols
-        for index, (tile, _, _) in enumerate(queue):
-            rows = max(tile.top_px + margin, first_row), min(tile.top_px + side - margin, last_row)
-            cols = max(tile.left_px + margin, first_col), min(tile.left_px + side - margin, last_col)
-            of_tile = (slice(rows[0] - tile.top_px, rows[1] - tile.top_px),
-                       slice(cols[0] - tile.left_px, cols[1] - tile.left_px))  # fmt: skip
-            here = (slice(None),
-                    slice(rows[0] - self.top, rows[1] - self.top),
-                    slice(cols[0] - first_col, cols[1] - first_col))  # fmt: skip
-            self.sums[here] += probabilities[index][:, of_tile[0], of_tile[1]] * self._weight(tile)[of_tile]
+        rows = max(tile.top_px + margin, first_row), min(tile.top_px + side - margin, last_row)
+        cols = max(tile.left_px + margin, first_col), min(tile.left_px + side - margin, last_col)
+        here = slice(rows[0] - self.top, rows[1] - self.top), slice(cols[0] - first_col, cols[1] - first_col)
+        there = (
+            slice(rows[0] - tile.top_px, rows[1] - tile.top_px),
+            slice(cols[0] - tile.left_px, cols[1] - tile.left_px),
+        )
+        self.sums[:, *here] += probabilities[:, *there] * self._weight(tile)[there]
+        self.valid[here] |= valid[there]
 
     def _weight(self, tile: Tile) -> Any:
-        """Weights (row, col) of a tile: one of at most nine, by which scene borders it touches."""
+        """Weights (row, col) of a tile: one of at most sixteen, by which scene borders it touches."""
         (rows, cols), weights = self.tiling.lattice, self.tiling.weights
         kind = (tile.row == 0, tile.row == rows - 1, tile.col == 0, tile.col == cols - 1)
         if kind not in self._weights:
@@ -360,17 +323,16 @@ class _Canvas:
         stop = self.block.rows[1]
         if lattice_row is not None:
             stop = min(stop, lattice_row * self.tiling.stride_px)
-        count = stop - self.top
-        if count <= 0:
-            return
-        channel, percent = self.model.decide(self.sums[:, :count])
-        valid = self.valid[:count]
-        classes = np.where(valid, self.model.spec.values[channel], np.uint8(NODATA))
-        confidence = np.where(valid, percent, np.uint8(NODATA))
-        yield self.top - self.block.rows[0], classes, confidence
-        rest = self.height - count
-        self.sums[:, :rest] = self.sums[:, count:] + 0  # "+ 0" copies, in numpy and torch alike
-        self.sums[:, rest:] = 0
-        self.valid[:rest] = self.valid[count:].copy()
-        self.valid[rest:] = False
-        self.top = stop
+        while self.top < stop:
+            count = min(stop - self.top, self.height)
+            channel, percent = self.model.decide(self.sums[:, :count])
+            valid = self.valid[:count]
+            classes = np.where(valid, self.model.spec.values[channel], np.uint8(NODATA))
+            confidence = np.where(valid, percent, np.uint8(NODATA))
+            yield self.top - self.block.rows[0], classes, confidence
+            rest = self.height - count
+            self.sums[:, :rest] = self.sums[:, count:] + 0  # "+ 0" copies, in numpy and torch alike
+            self.sums[:, rest:] = 0
+            self.valid[:rest] = self.valid[count:].copy()
+            self.valid[rest:] = False
+            self.top += count

@@ -189,18 +189,17 @@ class Tiling:
             used[-ramp_px:] = np.float32(1) - rise
         return np.pad(used, self.margin_px)
 
-    def block_bytes(self, *, bands: int, itemsize: int, classes: int, batch: int = 1) -> int:
+    def block_bytes(self, *, bands: int, itemsize: int, classes: int, in_flight: int = 1) -> int:
         """Projected peak memory of one block in bytes, without the model's weights and activations.
 
-        Two strips of pixels with their validity (one in use, one read ahead), the sums of the tile rows in flight,
-        and the decided rows.
+        Strips of pixels with their validity (one in use, one read ahead, one being joined), the sums under one row of
+        tiles, the decided rows, and the pixels and probabilities of the tiles in flight.
         """
-        tile, width = self.tile_px, min(self.block_px, self.shape[1]) + 2 * self.tile_px
-        in_flight = -(-batch // max(1, width // self.stride_px)) + 1
+        tile, width = self.tile_px, min(self.block_px, self.shape[1]) + self.tile_px
         strips = 3 * tile * width * (bands * itemsize + 1)
-        sums = 2 * classes * (tile + in_flight * self.stride_px) * width * 4
-        batches = batch * tile * tile * (bands * (itemsize + 4) + 2 * classes * 4)
-        return strips + sums + batches + 4 * tile * width
+        sums = classes * (tile + self.overlap_px) * width * 4 + 6 * tile * width
+        tiles = in_flight * tile * tile * (bands * (itemsize + 4) + 1 + 3 * classes * 4)
+        return strips + sums + tiles
 
 
 def reflect(start: int, count: int, side: int) -> np.ndarray:

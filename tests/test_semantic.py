@@ -22,12 +22,12 @@ def whole(plan):  # the map in one block
     return plan.block(Block(0, 0, (0, rows), (0, cols)))
 
 
-@given(st.integers(0, 10_000), shapes, st.integers(9, 170), st.integers(1, 5), st.integers(0, 2))
+@given(st.integers(0, 10_000), shapes, st.integers(9, 170), st.integers(0, 2))
 @settings(deadline=None, max_examples=40)
-def test_the_map_does_not_depend_on_blocks_or_batch(seed, shape, block, batch, radius) -> None:
+def test_the_map_does_not_depend_on_blocks(seed, shape, block, radius) -> None:
     scene = random_scene(seed, shape)
-    plan = make_plan(scene, box_model(radius), tile_px=32, overlap_px=12, batch=batch, block_px=block)
-    expected = whole(replace(plan, batch=1))
+    plan = make_plan(scene, box_model(radius), tile_px=32, overlap_px=12, block_px=block)
+    expected = whole(plan)
     got = np.empty_like(expected)
     for part in plan.tiling.blocks():
         got[:, slice(*part.rows), slice(*part.cols)] = plan.block(part)
@@ -132,8 +132,6 @@ def test_a_misfit_names_both_sides_and_the_option() -> None:
         fit_scene(scene, spec, value_range=(5, 5))
     with pytest.raises(OptionError, match="positive"):
         fit_scene(scene, spec, resolution=0)
-    with pytest.raises(OptionError, match="batch=0"):
-        make_plan(scene, box_model(0), batch=0)
 
 
 def test_the_grid_asked_of_the_scene() -> None:

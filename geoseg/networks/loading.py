@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from geoseg.networks.torch_model import TorchModel, build_network
 __all__ = ["choose_device", "load_model"]
 
 
-def load_model(package: str | Path, *, device: str | None = None, threads: int | None = None) -> TorchModel:
+def load_model(
+    package: str | Path, *, device: str | None = None, threads: int | None = None, batch: int | None = None
+) -> TorchModel:
     """Load a model by the name of a shipped package, or from a package folder.
 
     Parameters
@@ -24,7 +27,10 @@ def load_model(package: str | Path, *, device: str | None = None, threads: int |
     device
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default the best one there is.
     threads
-        Processor threads for one prediction; by default all. The result does not depend on it.
+        Tiles predicted at the same time on a processor, by one thread each; by default one for each core. The result
+        does not depend on it.
+    batch
+        Tiles in one prediction on a GPU; by default 16.
 
     Raises
     ------
@@ -43,13 +49,16 @@ def load_model(package: str | Path, *, device: str | None = None, threads: int |
     """
     folder = find_package(package).resolve()
     device = choose_device(device)
-    if threads is not None and threads < 1:
-        raise OptionError(f"A model needs at least one thread, but threads={threads}. Give 1 or more.")
-    return _load(folder, device, threads)
+    for name, value in (("threads", threads), ("batch", batch)):
+        if value is not None and value < 1:
+            raise OptionError(f"A model needs {name} of at least 1, but {name}={value}. Give 1 or more.")
+    # The times of change are part of the key: a package that was written anew is read anew.
+    changed = tuple(path.stat().st_mtime_ns for path in sorted(folder.iterdir()))
+    return _load(folder, changed, device, threads or os.cpu_count() or 1, batch or 16)
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, device: str, threads: int | None) -> TorchModel:
+def _load(folder: Path, changed: tuple[int, ...], device: str, threads: int, batch: int) -> TorchModel:
     # Cached, because a model that travels to another process is loaded again there, once per process and not per block.
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -78,7 +87,7 @@ def _load(folder: Path, device: str, threads: int | None) -> TorchModel:
         raise ModelError(
             f"The weights must fit the architecture {spec.architecture} of model.json, but {path} does not: {first}"
         ) from error
-    return TorchModel(spec, network, device=device, threads=threads, package=folder)
+    return TorchModel(spec, network, device=device, threads=threads, batch=batch, package=folder)
 
 
 def choose_device(device: str | None) -> str:
