@@ -60,17 +60,17 @@ def class_map(values: Any, geobox: GeoBox, classes: Iterable[ClassInfo], *, name
             f"A class map is uint8 and as large as its grid ({geobox.shape[0]} × {geobox.shape[1]}), but the "
             f"array is {values.dtype} {tuple(values.shape)}. Convert it, or give the grid that it lies on."
         )
-    attrs = {"long_name": "class", "_FillValue": NODATA, **legend_attrs(classes)}
+    entries = [(info.value, info.name, info.color) for info in check_classes(classes)]
+    attrs = {"long_name": "class", "_FillValue": NODATA, **flag_attrs(entries, np.uint8)}
     return wrap_xr(values, geobox).rename(name).assign_attrs(attrs)
 
 
-def legend_attrs(classes: Iterable[ClassInfo]) -> dict[str, Any]:
-    """The attributes that carry a legend."""
-    legend = check_classes(classes)
-    return _flags([(info.value, info.name, info.color) for info in legend], np.uint8)
+def flag_attrs(entries: Sequence[tuple[int, str, str]], dtype: Any) -> dict[str, Any]:
+    """The attributes that carry a legend of (value, name, colour).
 
-
-def _flags(entries: Sequence[tuple[int, str, str]], dtype: Any) -> dict[str, Any]:
+    >>> flag_attrs([(3, "open water", "#1f6fb4")], np.uint8)["flag_meanings"]
+    'open_water'
+    """
     return {
         "flag_values": np.array([value for value, _, _ in entries], dtype=dtype),
         "flag_meanings": " ".join(re.sub(r"\s+", "_", name.strip()) for _, name, _ in entries),
@@ -103,20 +103,38 @@ def _entries(da: xr.DataArray) -> list[tuple[int, str, str]]:
     )
 
 
-def classes_of(da: xr.DataArray) -> tuple[ClassInfo, ...]:
+def classes_of(da: xr.DataArray, *, values: Iterable[int] = ()) -> tuple[ClassInfo, ...]:
     """The legend of a map in order of value; empty where the map has none.
 
     Values outside 0..254, which other people's maps may have, cannot be a `ClassInfo` and are left out:
     `class_names` has them all.
 
+    Parameters
+    ----------
+    da
+        A map.
+    values
+        Values that occur in it: each that the legend lacks is added as "class N", with its colour from the
+        file's colour table where there is one.
+
+    Examples
+    --------
     >>> grid = GeoBox.from_bbox((0, 0, 1, 1), "EPSG:32632", resolution=1)
     >>> classes_of(class_map(np.zeros((1, 1), np.uint8), grid, [ClassInfo(0, "land", "#aaaaaa")]))
     (ClassInfo(value=0, name='land', color='#aaaaaa'),)
     >>> classes_of(xr.DataArray(np.zeros((1, 1))))
     ()
+    >>> [info.name for info in classes_of(xr.DataArray(np.zeros((1, 1))), values=[7])]
+    ['class 7']
     """
+    entries = {value: (value, name, color) for value, name, color in _entries(da)}
+    colors = da.attrs.get("color_table", {})
+    for value in values:
+        entries.setdefault(int(value), (int(value), f"class {value}", colors.get(int(value), "")))
     nodata = nodata_of(da)
-    return check_classes(ClassInfo(*entry) for entry in _entries(da) if 0 <= entry[0] < NODATA and entry[0] != nodata)
+    return check_classes(
+        ClassInfo(*entry) for entry in entries.values() if 0 <= entry[0] < NODATA and entry[0] != nodata
+    )
 
 
 def class_names(da: xr.DataArray) -> dict[int, str]:
