@@ -199,10 +199,11 @@ def _load(model: Model | str | Path, device: str | None, workers: int, batch: in
 
 def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(str(suffix).lower().lstrip(".") for suffix in formats))
-    unknown = [suffix for suffix in wanted if suffix not in export.FORMATS]
+    known = [suffix.lstrip(".") for suffix in export.FORMATS]
+    unknown = [suffix for suffix in wanted if suffix not in known]
     if unknown or not wanted:
         raise OptionError(
-            f"The polygon formats are {', '.join(export.FORMATS)}, but --format is {', '.join(wanted) or 'empty'}."
+            f"The polygon formats are {', '.join(known)}, but --format is {', '.join(wanted) or 'empty'}."
         )
     return wanted
 
