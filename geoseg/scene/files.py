@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +34,11 @@ Read = tuple[np.ndarray, np.ndarray]
 HANDLES = 32
 """Open files kept by each thread."""
 
-_REMOTE = {"GDAL_HTTP_MAX_RETRY": "4", "GDAL_HTTP_RETRY_DELAY": "1"}
+_OPTIONS = {
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",  # a truncated JPEG is otherwise filled up with grey
+}
 
 
 @dataclass(frozen=True)
@@ -122,24 +127,17 @@ class File:
         return values, valid
 
 
-class _opening:
-    """Turns what GDAL raises into a SceneError that names the file; quiet about a missing georeference."""
-
-    def __init__(self, what: str, rule: str = "A scene must be a raster that GDAL can open") -> None:
-        self.what, self.rule = what, rule
-        self.env = rasterio.Env(**_REMOTE)
-        self.quiet = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        self.env.__enter__()
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.env.__exit__(None, None, None)
-        if isinstance(error, RasterioError | OSError):
-            cause = error.__cause__ or error.__context__ or error
-            raise SceneError(
-                f"{self.rule}, but {self.what} failed: {cause}. Check that the file is whole (gdalinfo -checksum)."
-            ) from error
+@contextmanager
+def _opening(what: str, rule: str = "A scene must be a raster that GDAL can open") -> Iterator[None]:
+    """Turns what GDAL raises into a SceneError that names the file."""
+    try:
+        with rasterio.Env(**_OPTIONS):
+            yield
+    except (RasterioError, OSError) as error:
+        cause = error.__cause__ or error
+        raise SceneError(
+            f"{rule}, but {what} cannot be read: {cause}. Check that the file is whole (gdalinfo -checksum)."
+        ) from error
 
 
 _local = threading.local()

@@ -19,13 +19,11 @@ from geoseg.errors import OptionError, SceneError
 __all__ = [
     "Gcps",
     "crs_text",
-    "distorts",
-    "ground_steps",
-    "metres_per_unit",
+    "grid_in",
     "metric_grid",
     "positions",
+    "resolution_of",
     "same_grid",
-    "snapped_grid",
     "window_of",
 ]
 
@@ -104,7 +102,7 @@ def positions(
             found = _gcp_transformer(place).rowcol(x.ravel(), y.ravel(), op=lambda value: value)
         v, u = (np.reshape(np.asarray(item, float), x.shape) for item in found)
         return u, v
-    if place.crs.geographic:  # a scene may cross the date line, or count longitudes from 0 to 360
+    if pyproj.CRS(source).is_geographic:  # a scene may cross the date line, or count longitudes from 0 to 360
         middle = world_of(place, np.array(place.shape[1] / 2), np.array(place.shape[0] / 2))[0]
         with np.errstate(invalid="ignore"):
             x = np.where(np.abs(x - middle) > 180, middle + np.mod(x - middle + 180, 360) - 180, x)
@@ -132,61 +130,44 @@ def metres_per_unit(crs: str) -> float:
     return float(parsed.axis_info[0].unit_conversion_factor) if parsed.is_projected else math.nan
 
 
-def ground_steps(geobox: GeoBox, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """True metres of one column step and of one row step at pixel positions (geodesics on the ellipsoid)."""
-    parsed = pyproj.CRS(str(geobox.crs))
-    geodetic = parsed.geodetic_crs
-    if geodetic is None:
-        unit = parsed.axis_info[0].unit_conversion_factor if parsed.axis_info else 1.0
-        a = geobox.affine
-        both = math.hypot(a.a, a.d) * unit, math.hypot(a.b, a.e) * unit
-        return np.full(cols.shape, both[0]), np.full(cols.shape, both[1])
-    geod = parsed.get_geod()
-    lengths = []
-    for dc, dr in ((0.5, 0.0), (0.0, 0.5)):
-        ends = []
-        for sign in (-1, 1):
-            x, y = world_of(geobox, cols + sign * dc, rows + sign * dr)
-            if not parsed.is_geographic:
-                x, y = _transformer(str(geobox.crs), geodetic.to_wkt()).transform(x, y)
-            ends.append((x, y))
-        (x0, y0), (x1, y1) = ends
-        good = np.isfinite(x0) & np.isfinite(x1) & (np.abs(y0) <= 90) & (np.abs(y1) <= 90)
-        length = np.full(cols.shape, np.nan)
-        length[good] = geod.inv(x0[good], y0[good], x1[good], y1[good])[2]
-        lengths.append(length)
-    return lengths[0], lengths[1]
+def _lonlat(place: GeoBox, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude and latitude, degrees, of pixel positions, on the CRS's own datum."""
+    crs = pyproj.CRS(str(place.crs))
+    if crs.geodetic_crs is None:
+        raise SceneError("A scene worked on in metres needs a CRS on the earth, but the scene's is local. Give --crs.")
+    x, y = world_of(place, cols, rows)
+    if crs.is_geographic:
+        return x, y
+    return _transformer(str(place.crs), crs.geodetic_crs.to_wkt()).transform(x, y)
 
 
-def _scale_error(geobox: GeoBox) -> float:
-    """The largest relative error of a projected CRS's lengths over a 3 by 3 set of points (NaN → inf)."""
-    height, width = geobox.shape
+def scale_error(crs: str, place: GeoBox) -> float:
+    """How far lengths in a projected CRS are off, at worst, over a scene: 0.01 is 1 % (inf where undefined).
+
+    Measured by Tissot's indicatrix at 3 by 3 points.
+    """
     rows, cols = (axis.ravel() for axis in np.mgrid[0:1:3j, 0:1:3j])
-    found = ground_steps(geobox, cols * width, rows * height)
-    a, unit = geobox.affine, metres_per_unit(str(geobox.crs))
-    said = math.hypot(a.a, a.d) * unit, math.hypot(a.b, a.e) * unit
-    error = max(float(np.abs(true / nominal - 1).max()) for true, nominal in zip(found, said, strict=True))
-    return error if math.isfinite(error) else math.inf
+    lon, lat = _lonlat(place, cols * place.shape[1], rows * place.shape[0])
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        return math.inf
+    factors = pyproj.Proj(crs).get_factors(lon, np.clip(lat, -90, 90))
+    scales = np.array([factors.tissot_semimajor, factors.tissot_semiminor])
+    return float(np.abs(scales - 1).max()) if np.isfinite(scales).all() else math.inf
 
 
 def distorts(geobox: GeoBox) -> bool:
     """True for a geographic CRS and where a length is off by more than 1 % anywhere in the scene."""
-    parsed = pyproj.CRS(str(geobox.crs))
-    if parsed.is_projected:
-        return _scale_error(geobox) > DISTORTION
-    return parsed.is_geographic
+    crs = str(geobox.crs)
+    return not pyproj.CRS(crs).is_projected or scale_error(crs, geobox) > DISTORTION
 
 
 def local_crs(geobox: GeoBox) -> str:
     """The UTM zone of the scene's centre (UPS near the poles; on another planet, a transverse Mercator)."""
-    parsed = pyproj.CRS(str(geobox.crs))
-    geodetic, ellipsoid = parsed.geodetic_crs, parsed.ellipsoid
-    if geodetic is None or ellipsoid is None:
-        raise SceneError("A metric grid needs a CRS on an ellipsoid, but the scene's is a local one. Give --crs.")
-    x, y = world_of(geobox, np.array([geobox.shape[1] / 2]), np.array([geobox.shape[0] / 2]))
-    lon, lat = _transformer(str(geobox.crs), geodetic.to_wkt()).transform(x, y)
-    lon, lat = (float(lon[0]) + 180) % 360 - 180, float(lat[0])
-    if abs(ellipsoid.semi_major_metre / 6378137.0 - 1) > 0.01:
+    middle = np.array([geobox.shape[1] / 2]), np.array([geobox.shape[0] / 2])
+    lon, lat = (float(item[0]) for item in _lonlat(geobox, *middle))
+    lon = (lon + 180) % 360 - 180
+    ellipsoid = pyproj.CRS(str(geobox.crs)).ellipsoid
+    if ellipsoid is not None and abs(ellipsoid.semi_major_metre / 6378137.0 - 1) > 0.01:
         return pyproj.CRS.from_dict(
             {"proj": "tmerc", "lon_0": lon, "lat_0": lat, "k": 1, "units": "m"}
             | {"a": ellipsoid.semi_major_metre, "b": ellipsoid.semi_minor_metre}
@@ -226,22 +207,19 @@ def metric_grid(geobox: GeoBox, resolution_m: float, *, keep_crs: bool = False) 
     if not (math.isfinite(resolution_m) and resolution_m > 0):
         raise OptionError(f"A resolution is a number of metres above 0, but it is {resolution_m}.")
     crs = str(geobox.crs)
-    parsed = pyproj.CRS(crs)
-    bad = distorts(geobox)
-    if bad and not (keep_crs and parsed.is_projected):
-        crs, unit = local_crs(geobox), 1.0
-        grid = snapped_grid(geobox, crs, resolution_m)
-        if _scale_error(grid) > MOST_DISTORTION:
+    bad, unit = distorts(geobox), metres_per_unit(crs)
+    if bad and keep_crs and math.isfinite(unit):  # in spite of its distortion: metres are those at the centre
+        unit = ground_unit(geobox)
+    elif bad:
+        crs = local_crs(geobox)
+        off = scale_error(crs, geobox)
+        if off > MOST_DISTORTION:
             raise SceneError(
-                f"A scene worked on in metres must be small enough for one local grid (lengths off by at most "
-                f"{MOST_DISTORTION:.0%}), but this one is too wide for {crs[:60]}. Cut it into parts, or give "
-                "--crs with a projected CRS made for its area."
+                "A scene worked on in metres must be small enough for one local grid (lengths off by at most "
+                f"{MOST_DISTORTION:.0%}), but this one is too wide for {crs[:40]} (off by {off:.0%}). Cut it into "
+                "parts, or give --crs with a projected CRS made for its area."
             )
-        return grid
-    if bad:  # the caller wants this CRS in spite of its distortion: metres are those at the centre
-        unit = _ground_unit(geobox)
-    else:
-        unit = metres_per_unit(crs) if parsed.is_projected else 1.0
+        return snapped_grid(geobox, crs, resolution_m)
     a, pixel = geobox.affine, resolution_m / unit
     sides = math.hypot(a.a, a.d), math.hypot(a.b, a.e)
     square = abs(a.a * a.b + a.d * a.e) <= 1e-6 * sides[0] * sides[1]
@@ -250,22 +228,22 @@ def metric_grid(geobox: GeoBox, resolution_m: float, *, keep_crs: bool = False) 
     return snapped_grid(geobox, crs, pixel)
 
 
-def _ground_unit(geobox: GeoBox) -> float:
-    """True metres of one unit of the CRS at the scene's centre (geometric mean of both axes)."""
+def ground_unit(geobox: GeoBox) -> float:
+    """True metres of one unit of the CRS at the scene's centre (geometric mean of both axes, by geodesics)."""
     height, width = geobox.shape
-    east, south = ground_steps(geobox, np.array([width / 2]), np.array([height / 2]))
-    a = geobox.affine
-    return math.sqrt(float(east[0] * south[0]) / abs(a.a * a.e - a.b * a.d))
+    cols = width / 2 + np.array([-0.5, 0.5, 0.0, 0.0])
+    rows = height / 2 + np.array([0.0, 0.0, -0.5, 0.5])
+    lon, lat = _lonlat(geobox, cols, rows)
+    geod = pyproj.CRS(str(geobox.crs)).get_geod()
+    assert geod is not None  # _lonlat has refused a CRS without an ellipsoid
+    across, down = geod.inv(lon[[0, 2]], lat[[0, 2]], lon[[1, 3]], lat[[1, 3]])[2]
+    return math.sqrt(across * down / abs(geobox.affine.determinant))
 
 
 def resolution_of(geobox: GeoBox) -> float:
     """Metres of a pixel at the centre: the CRS's own where it distorts little, else on the ground."""
-    a = geobox.affine
-    parsed = pyproj.CRS(str(geobox.crs))
-    unit = _ground_unit(geobox) if distorts(geobox) else 1.0
-    if unit == 1.0 and parsed.is_projected:
-        unit = metres_per_unit(str(geobox.crs))
-    return unit * math.sqrt(abs(a.a * a.e - a.b * a.d))
+    unit = ground_unit(geobox) if distorts(geobox) else metres_per_unit(str(geobox.crs))
+    return unit * math.sqrt(abs(geobox.affine.determinant))
 
 
 def grid_in(place: GeoBox | Gcps, crs: str) -> GeoBox:

@@ -238,7 +238,8 @@ def onto(node: Node, place: GeoBox) -> Node:
         return onto(node.source, place)
     if isinstance(node, Stack):
         return Stack(tuple(onto(part, place) for part in node.parts), place)
-    return Warp(node.coarser(_ratio(node.place, place)), place)
+    # An overview at least twice as fine as the target: its own averaging then hardly shows, however it was made.
+    return Warp(node.coarser(_ratio(node.place, place) / 2), place)
 
 
 def _ratio(source: GeoBox | Gcps, target: GeoBox) -> float:

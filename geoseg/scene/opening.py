@@ -90,7 +90,7 @@ def open_scene(
         )
     native = _gridded(node, crs)
     scene = Scene(native, native, node.names, name or _stem(next(node.files()).path))
-    scene = replace(scene, keep_crs=crs is not None and str(node.place.crs) != crs)
+    scene = replace(scene, keep_crs=crs is not None)
     scene = _named(scene, named)
     if chosen and scene.bands != chosen:
         scene = scene.select(chosen)

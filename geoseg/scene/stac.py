@@ -55,9 +55,10 @@ def assets_of(
             if isinstance(which, int):
                 first = [band for band in bands if band.asset == bands[0].asset]
                 if len({band.asset for band in bands}) > 1 or not 1 <= which <= len(first):
+                    assets = ", ".join(dict.fromkeys(band.asset for band in bands))
                     raise SceneError(
                         "Bands of a STAC item with several assets are named by asset, but "
-                        f"{name}={which} was asked for of {item.id}: {', '.join(dict.fromkeys(band.asset for band in bands))}. "
+                        f"{name}={which} was asked for of {item.id}: {assets}. "
                         "Write --bands red=B04."
                     )
                 found[name] = (first[which - 1].href, first[which - 1].number)
