@@ -125,15 +125,19 @@ def test_the_map_is_thinned_by_its_nearest_pixels(rows: int, cols: int, high: in
         assert counts == {value: int((values == value).sum()) for value in np.unique(values)}
 
 
-def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
-    scene = Drawn(grid(200_000, 150_000))
-    picture = preview._thin_scene(scene, preview._zoomed(scene.geobox, 400, 300))
-    assert picture.shape == (400, 300, 3)
-    assert max(scene.windows) <= 400 * 300 * 3 * 1.1
-    wide = Drawn(grid(3000, 3000))
-    preview._sample(wide, preview._zoomed(wide.geobox, 400, 400))
-    assert len(wide.windows) > 1
-    assert max(wide.windows) <= preview._STRIP_PIXELS
+def test_memory_does_not_grow_with_the_scene(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in (1000, 10_000, 100_000):
+        scene = Drawn(grid(size, size * 3 // 4))
+        picture = preview._thin_scene(scene, preview._zoomed(scene.geobox, 400, 300))
+        assert picture.shape == (400, 300, 3)
+        ratio = size / 400
+        assert max(scene.windows) * ratio**2 <= preview._WINDOW_VALUES
+    scene = Drawn(grid(300, 200))
+    coarse = preview._zoomed(scene.geobox, 299, 201)
+    whole = preview._sample(scene, coarse, side=1000)
+    for side in (1, 7, 150):
+        for found, expected in zip(preview._sample(scene, coarse, side=side), whole, strict=True):
+            assert np.array_equal(found, expected)
 
 
 def test_a_scene_in_another_crs_is_put_on_the_maps_grid(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A picture of a run: the scene beside its map, to see at a glance whether the map can be right.
 
-Both are brought onto one coarse grid, that of the map with larger pixels, strip by strip; so memory does not
-grow with the scene.
+Both are brought onto one coarse grid, that of the map with larger pixels, window by window; so memory does
+not grow with the scene.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_preview"]
 
-_STRIP_PIXELS = 8_000_000
+_WINDOW_VALUES = 24_000_000  # of the file, that one read may touch
 _SHOWN = ("red", "green", "blue")
 
 
@@ -136,10 +136,10 @@ def _thin_scene(scene: Scene, coarse: GeoBox) -> np.ndarray:
     """The scene on the coarse grid as uint8 (row, col, RGB), nodata in its colour."""
     names = _SHOWN if set(_SHOWN) <= set(scene.bands) else scene.bands[: 3 if len(scene.bands) >= 3 else 1]
     source = scene.select(tuple(names)) if tuple(names) != tuple(scene.bands) else scene
-    pixel_m = math.sqrt(math.prod(steps_m(coarse)))
-    if pixel_m > 1.5 * scene.resolution_m:
-        source = source.on_grid(pixel_m)  # averages, and uses the file's overviews where there are any
-    values, valid = _sample(source, coarse)
+    ratio = math.sqrt(math.prod(steps_m(coarse))) / scene.resolution_m
+    if ratio > 1.5:
+        source = source.on_grid(ratio * scene.resolution_m)  # averages, and uses overviews where there are any
+    values, valid = _sample(source, coarse, side=_side(len(names), ratio))
     if not (values.dtype == np.uint8 and tuple(names) == _SHOWN):
         values = _stretched(values, valid)
     picture = np.empty((*coarse.shape, 3), np.uint8)
@@ -148,25 +148,29 @@ def _thin_scene(scene: Scene, coarse: GeoBox) -> np.ndarray:
     return picture
 
 
-def _sample(source: Scene, coarse: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+def _side(bands: int, ratio: float) -> int:
+    """Side of the windows to read, in pixels that are `ratio` times as large as those of the file."""
+    return max(1, math.isqrt(int(_WINDOW_VALUES / (bands * max(ratio, 1.0) ** 2))))
+
+
+def _sample(source: Scene, coarse: GeoBox, *, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Nearest pixels of the source on the coarse grid: values (band, row, col), valid (row, col)."""
     height, width = source.geobox.shape
     rows, cols = _pixel_places(coarse, source.geobox)
     inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
     values = np.zeros((len(source.bands), *coarse.shape), source.dtype)
     valid = np.zeros(coarse.shape, bool)
-    if not inside.any():
-        return values, valid
-    left, right = int(cols[inside].min()), int(cols[inside].max()) + 1
-    step = max(1, _STRIP_PIXELS // ((right - left) * len(source.bands)))
-    for top in range(int(rows[inside].min()), int(rows[inside].max()) + 1, step):
-        here = inside & (rows >= top) & (rows < top + step)
-        if not here.any():
-            continue
-        pixels = source.read(slice(top, min(top + step, height)), slice(left, right))
-        r, c = rows[here] - top, cols[here] - left
-        values[:, here] = pixels.values[:, r, c]
-        valid[here] = pixels.valid[r, c]
+    windows = rows // side * (width // side + 1) + cols // side
+    places = np.flatnonzero(inside)
+    places = places[np.argsort(windows.ravel()[places], kind="stable")]
+    changes = np.flatnonzero(np.diff(windows.ravel()[places])) + 1
+    for here in np.split(places, changes) if len(places) else ():
+        r, c = rows.ravel()[here], cols.ravel()[here]
+        top, left = int(r.min()), int(c.min())
+        pixels = source.read(slice(top, int(r.max()) + 1), slice(left, int(c.max()) + 1))
+        at = np.unravel_index(here, coarse.shape)
+        values[:, at[0], at[1]] = pixels.values[:, r - top, c - left]
+        valid[at] = pixels.valid[r - top, c - left]
     return values, valid
 
 
