@@ -9,9 +9,18 @@ import numpy as np
 
 from geoseg.classes import ClassInfo
 from geoseg.errors import OptionError
-from geoseg.synthetic import kernels
-from geoseg.synthetic.kernels import NODE_M, PITCH_M, World
 from geoseg.synthetic.styles import STYLES, look_of
+from geoseg.synthetic.window import paint, shade
+from geoseg.synthetic.world import (
+    BLOCK_DTYPE,
+    NODE_M,
+    NUMBERS_DTYPE,
+    PITCH_M,
+    World,
+    fill_blocks,
+    fill_fields,
+    fill_warp,
+)
 
 __all__ = ["CLASSES", "SyntheticScene", "draw_window", "render", "render_objects"]
 
@@ -153,13 +162,13 @@ def _draw(spec, row0, row1, col0, col1, *, picture):  # type: ignore[no-untyped-
     rgb = np.empty((3, *shape), np.float32)
     cls = np.empty(shape, np.uint8)
     ids = np.empty(shape, np.uint32)
-    kernels.paint(world, z, rgb, cls, ids)
+    paint(world, z, rgb, cls, ids)
     out = np.empty((3, row1 - row0, col1 - col0), np.uint8)
     if picture:
         numbers = np.array(
-            [*light.shade, *light.gain, *light.haze, light.contrast, light.noise, light.blur], np.float64
+            [*light.shade, *light.gain, *light.haze, light.contrast, light.noise, light.blur, light.slope], np.float64
         )
-        kernels.shade(world, z, rgb, steps, light.slope, numbers, halo, out)
+        shade(world, z, rgb, steps, numbers, halo, out)
     inner = slice(halo, shape[0] - halo), slice(halo, shape[1] - halo)
     return out, cls[inner], ids[inner]
 
@@ -172,30 +181,36 @@ def _world(spec, look, palette, light, row0, col0, shape) -> World:  # type: ign
     cos, sin = _grid_direction(spec.seed)
     seed = spec.seed * 8 + STYLES.index(spec.style)
 
-    margin = 200.0
+    k = np.zeros((), NUMBERS_DTYPE)
+    for name, value in look._asdict().items():
+        k[name] = value
+    k["seed"], k["date"], k["res"] = seed, spec.date, res
+    k["row0"], k["col0"] = row0, col0
+    k["east"], k["north"] = spec.origin_m
+    k["cos"], k["sin"] = cos, sin
+    k["sun_u"] = cos * light.east + sin * light.north
+    k["sun_v"] = cos * light.north - sin * light.east
+
+    margin = 200.0  # more than the streets are bent
     wx, wy = math.floor((x0 - margin) / NODE_M), math.floor((y1 - margin) / NODE_M)
     warp = np.empty((2, math.ceil((y0 + margin) / NODE_M) - wy + 2, math.ceil((x1 + margin) / NODE_M) - wx + 2))
-    kernels.fill_warp(seed, wx, wy, warp)
+    fill_warp(seed, wx, wy, warp)
 
     corners = [(cos * x + sin * y, cos * y - sin * x) for x in (x0, x1) for y in (y0, y1)]
-    reach = 100.0 + 100.0  # the bend and the largest lot
+    reach = margin + 80.0  # the bend and the largest lot
     u0, u1 = min(c[0] for c in corners) - reach, max(c[0] for c in corners) + reach
     v0, v1 = min(c[1] for c in corners) - reach, max(c[1] for c in corners) + reach
     fu, fv = math.floor(u0 / NODE_M), math.floor(v0 / NODE_M)
     fields = np.empty((math.ceil(v1 / NODE_M) - fv + 2, math.ceil(u1 / NODE_M) - fu + 2, 4))
-    kernels.fill_fields(seed, look, fu, fv, fields)
+    k["wx"], k["wy"], k["fu"], k["fv"] = wx, wy, fu, fv
+    fill_fields(seed, k[()], fu, fv, fields)
 
     bi, bj = math.floor(u0 / PITCH_M) - 3, math.floor(v0 / PITCH_M) - 3
-    size = math.ceil(u1 / PITCH_M) - bi + 4, math.ceil(v1 / PITCH_M) - bj + 4
-    line_u, line_v = np.empty(size[0]), np.empty(size[1])
-    half_u, half_v = np.empty(size), np.empty(size)
-    kind, code = np.empty(size, np.uint8), np.empty(size, np.int64)
-    kernels.fill_blocks(seed, look, bi, bj, line_u, line_v, half_u, half_v, kind, code)
-    return World(
-        *(seed, spec.date, res, *map(float, spec.origin_m), row0, col0, cos, sin),
-        *(cos * light.east + sin * light.north, cos * light.north - sin * light.east),
-        *(look, palette, wx, wy, warp, fu, fv, fields, bi, bj, line_u, line_v, half_u, half_v, kind, code),
-    )
+    k["bi"], k["bj"] = bi, bj
+    blocks = np.zeros((math.ceil(u1 / PITCH_M) - bi + 4, math.ceil(v1 / PITCH_M) - bj + 4), BLOCK_DTYPE)
+    lines = np.empty((2, max(blocks.shape) + 1))
+    fill_blocks(seed, k[()], bi, bj, lines, blocks)
+    return World(k[()], palette, warp, fields, lines, blocks)
 
 
 def _grid_direction(seed: int) -> tuple[float, float]:
