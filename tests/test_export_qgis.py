@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import pytest
 import rasterio
 from test_export_vector import AREAS, CLASSES, FRAME, GRID
 
+from geoseg.classes import ClassInfo
 from geoseg.export import polygon_qml, raster_qml, write_polygons
 
 PYTHON = os.environ.get("GEOSEG_QGIS_PYTHON", "/usr/bin/python3")
 
 SCRIPT = """
 import json, sys
-from qgis.core import (QgsApplication, QgsMapRendererParallelJob, QgsMapSettings, QgsRasterLayer, QgsVectorLayer)
+from qgis.core import (QgsApplication, QgsMapRendererParallelJob, QgsMapSettings, QgsRasterLayer,
+    QgsRenderContext, QgsVectorLayer)
 from qgis.PyQt.QtCore import QSize
 from qgis.PyQt.QtGui import QColor
 
@@ -40,8 +43,14 @@ if kind == "vector":
     report["renderer"] = layer.renderer().type()
     report["column"] = layer.renderer().classAttribute()
     report["entries"] = [
-        [int(c.value()), c.label(), c.symbol().color().name()] for c in layer.renderer().categories()
+        [int(c.value()) if c.value() != "" else None, c.label(), c.symbol().color().name()]
+        for c in layer.renderer().categories()
     ]
+    context = QgsRenderContext()
+    renderer = layer.renderer().clone()
+    renderer.startRender(context, layer.fields())
+    report["undrawn"] = sum(renderer.symbolForFeature(f, context) is None for f in layer.getFeatures())
+    renderer.stopRender(context)
 else:
     layer = QgsRasterLayer(path, "r")
     report["renderer"] = layer.renderer().type()
@@ -62,14 +71,21 @@ print("REPORT" + json.dumps(report))
 """
 
 
-def ask_qgis(kind: str, file: Path, picture: Path) -> dict[str, Any]:
-    env = {"PATH": os.environ.get("PATH", ""), "QT_QPA_PLATFORM": "offscreen", "HOME": str(picture.parent)}
+@cache
+def why_not() -> str:
+    """Why QGIS cannot be asked; empty when it can."""
     try:
-        probe = subprocess.run([PYTHON, "-c", "import qgis.core"], env=env, capture_output=True, text=True)
+        probe = subprocess.run([PYTHON, "-c", "import qgis.core"], capture_output=True)
     except FileNotFoundError:
-        pytest.skip(f"no QGIS: {PYTHON} is not there (set GEOSEG_QGIS_PYTHON)")
-    if probe.returncode:
-        pytest.skip(f"no QGIS: {PYTHON} cannot import qgis.core (set GEOSEG_QGIS_PYTHON)")
+        return f"no QGIS: {PYTHON} is not there (set GEOSEG_QGIS_PYTHON)"
+    return f"no QGIS: {PYTHON} cannot import qgis.core (set GEOSEG_QGIS_PYTHON)" if probe.returncode else ""
+
+
+def ask_qgis(kind: str, file: Path, picture: Path) -> dict[str, Any]:
+    if why_not():
+        pytest.skip(why_not())
+    # Debian's QGIS brings its own GDAL: paths of this environment must not lead it astray.
+    env = {"PATH": os.environ.get("PATH", ""), "QT_QPA_PLATFORM": "offscreen", "HOME": str(picture.parent)}
     command = [PYTHON, "-c", SCRIPT, kind, str(file), str(picture)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     lines = [line for line in done.stdout.splitlines() if line.startswith("REPORT")]
@@ -97,6 +113,7 @@ def test_a_geopackage_opens_styled(tmp_path: Path) -> None:
     assert (report["renderer"], report["column"]) == ("categorizedSymbol", "class")
     assert report["entries"] == ENTRIES
     assert report["features"] == len(FRAME)
+    assert report["undrawn"] == 0
     assert report["sums"] == pytest.approx(FRAME.groupby("class_name")["area_m2"].sum().to_dict())
     assert report["table"] == AREAS[["class", "class_name", "area_m2"]].values.tolist()
     # A pixel of the map is 10 × 10 of the picture: in the middle of each stands the colour of its class.
@@ -108,6 +125,27 @@ def test_a_geopackage_opens_styled(tmp_path: Path) -> None:
     cols = ((centers.x - GRID.extent.boundingbox.left) // 5).astype(int)
     expected[rows, cols] = [colors[value] for value in FRAME["class"]]
     assert np.array_equal(picture[rows, cols], expected[rows, cols])
+
+
+@pytest.mark.qgis
+@pytest.mark.parametrize(
+    ("legend", "values", "expected"),
+    [
+        (CLASSES[:1], [1, 2, 7], [[1, "building"], [2, "zone boisée <&>"], [7, "水"]]),
+        ([ClassInfo(4, "水")], [7], [[4, "水"], [7, "水 (7)"]]),
+        (CLASSES[:1], [1, 2, 70_000], [[1, "building"], [None, "other"]]),
+        ([], list(range(300)), [[None, "other"]]),
+    ],
+)
+def test_no_polygon_is_without_a_colour(
+    tmp_path: Path, legend: list[ClassInfo], values: list[int], expected: list[list[Any]]
+) -> None:
+    names = {info.value: info.name for info in CLASSES}
+    frame = FRAME.iloc[: len(values)].assign(**{"class": values, "class_name": [names.get(v, "x") for v in values]})
+    file = write_polygons([frame[:2], frame[2:]], tmp_path / "p.gpkg", classes=legend, areas=AREAS)
+    report = ask_qgis("vector", file, tmp_path / "map.png")
+    assert [entry[:2] for entry in report["entries"]] == expected
+    assert report["undrawn"] == 0
 
 
 @pytest.mark.qgis

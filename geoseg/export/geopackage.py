@@ -14,9 +14,6 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from geoseg.classes import ClassInfo
-from geoseg.export.style import polygon_qml
-
 __all__ = ["finish_geopackage"]
 
 WRITTEN = "1970-01-01T00:00:00.000Z"
@@ -32,9 +29,7 @@ CREATE TABLE layer_styles (
 """
 
 
-def finish_geopackage(
-    path: Path, *, layer: str, classes: Iterable[ClassInfo], areas: pd.DataFrame | None = None
-) -> None:
+def finish_geopackage(path: Path, *, layer: str, style: str, areas: pd.DataFrame | None = None) -> None:
     """Add ``class_areas`` (where given) and ``layer_styles`` to a GeoPackage, and set its dates.
 
     Parameters
@@ -43,8 +38,8 @@ def finish_geopackage(
         A GeoPackage that nothing else has open.
     layer
         The polygon layer that the style is for; its geometry column is ``geom``.
-    classes
-        The classes of the map.
+    style
+        The layer's QML, which becomes its default style.
     areas
         Becomes the attribute table ``class_areas``, with its columns as they are.
     """
@@ -54,25 +49,21 @@ def finish_geopackage(
         if areas is not None:
             _add_table(database, "class_areas", areas)
         database.execute(_STYLES)
-        style = (
-            "",
-            "",
-            layer,
-            "geom",
-            "classes",
-            polygon_qml(classes),
-            "",
-            True,
-            "geoseg: classes",
-            "",
-            None,
-        )
-        database.execute(
-            "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, "
-            "styleName, styleQML, styleSLD, useAsDefault, description, owner, ui, update_time) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*style, WRITTEN),
-        )
+        row = {
+            "f_table_catalog": "",
+            "f_table_schema": "",
+            "f_table_name": layer,
+            "f_geometry_column": "geom",
+            "styleName": "classes",
+            "styleQML": style,
+            "styleSLD": "",
+            "useAsDefault": True,
+            "description": "geoseg: classes",
+            "owner": "",
+            "update_time": WRITTEN,
+        }
+        names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+        database.execute(f"INSERT INTO layer_styles ({names}) VALUES ({marks})", row)
         _register(database, "layer_styles")
         database.execute("UPDATE gpkg_contents SET last_change = ?", (WRITTEN,))
         database.execute("COMMIT")

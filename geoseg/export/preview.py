@@ -206,7 +206,7 @@ def _stretched(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
 def _legend(class_map: xr.DataArray, counts: dict[int, int], areas: pd.DataFrame | None) -> list[Entry]:
     nodata = nodata_of(class_map)
-    known = {info.value: info for info in classes_of(class_map)}
+    known = {info.value: info for info in classes_of(class_map, values=counts)}
     names = class_names(class_map)
     counts = {value: number for value, number in counts.items() if value != nodata}
     total = sum(counts.values())

@@ -14,9 +14,10 @@ from geoseg.classes import ClassInfo, check_classes
 __all__ = ["polygon_qml", "raster_qml"]
 
 _VERSION = "3.22.0"
+_OTHER_RGB = (190, 190, 190)
 
 
-def polygon_qml(classes: Iterable[ClassInfo], *, column: str = "class") -> str:
+def polygon_qml(classes: Iterable[ClassInfo], others: bool = False, *, column: str = "class") -> str:
     """The style of a polygon layer: one colour for each class.
 
     Outlines are hair-thin and of the fill's own colour: without them, the smoothed edges of neighbours would
@@ -26,6 +27,8 @@ def polygon_qml(classes: Iterable[ClassInfo], *, column: str = "class") -> str:
     ----------
     classes
         The classes of the map.
+    others
+        Add a category for all other values, grey.
     column
         The column that holds the class values.
 
@@ -45,15 +48,17 @@ def polygon_qml(classes: Iterable[ClassInfo], *, column: str = "class") -> str:
     renderer.set("enableorderby", "0")
     renderer.set("forceraster", "0")
     categories, symbols = _sub(renderer, "categories"), _sub(renderer, "symbols")
-    for number, info in enumerate(check_classes(classes)):
-        category = _sub(categories, "category", symbol=number, value=info.value, label=info.name)
-        category.set("type", "integer")
-        category.set("render", "true")
+    entries = [(str(info.value), info.name, info.rgb) for info in check_classes(classes)]
+    if others:
+        entries.append(("", "other", _OTHER_RGB))  # an empty value is QGIS's sign for all others
+    for number, (value, name, rgb) in enumerate(entries):
+        category = _sub(categories, "category", symbol=number, value=value, label=name, render="true")
+        category.set("type", "integer" if value else "string")
         symbol = _sub(symbols, "symbol", type="fill", name=number, alpha=1, clip_to_extent=1, force_rhr=0)
         fill = _sub(symbol, "layer", enabled=1, locked=0)
         fill.set("class", "SimpleFill")
         fill.set("pass", "0")
-        rgba = ",".join(str(part) for part in (*info.rgb, 255))
+        rgba = ",".join(str(part) for part in (*rgb, 255))
         options = {
             "color": rgba,
             "joinstyle": "round",

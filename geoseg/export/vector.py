@@ -28,9 +28,10 @@ import pyproj
 import pyproj.exceptions
 import shapely
 
-from geoseg.classes import ClassInfo, check_classes
+from geoseg.classes import NODATA, ClassInfo, check_classes
 from geoseg.errors import OptionError, OutputError
 from geoseg.export.geopackage import finish_geopackage
+from geoseg.export.style import polygon_qml
 from geoseg.files import replacing
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ FORMATS = {
 
 _ROWS = 65_536
 """Polygons that are handed on together; a row group of GeoParquet."""
+
+_STYLED = 255
+"""With more values than this, polygons are objects rather than classes and get no colours of their own."""
 
 _COLUMNS = {
     "object_id": "int64",
@@ -107,7 +111,7 @@ def write_polygons(
     path
         ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson`` or ``.shp``. Replaced, as a whole, when it is there.
     classes
-        The classes of the map, for the style.
+        The classes of the map, for the style. Values of the polygons that are not among them are styled, too.
     areas
         The table of `geoseg.areas.class_areas`, for a GeoPackage.
     crs
@@ -159,7 +163,7 @@ def write_polygons(
         try:
             _write_gdal(stream, beside, layer=layer)
             if suffix == ".gpkg":
-                finish_geopackage(beside, layer=layer, classes=infos, areas=areas)
+                finish_geopackage(beside, layer=layer, style=polygon_qml(*stream.legend(infos)), areas=areas)
         except (*_DRIVER_ERRORS, sqlite3.Error) as error:
             free_bytes = shutil.disk_usage(target.parent).free
             raise OutputError(
@@ -181,6 +185,7 @@ class _Stream:
         self.source = None if first is None else first.crs
         self.frames = chain([] if first is None else [first], rest)
         self.bounds = [np.inf, np.inf, -np.inf, -np.inf]
+        self.seen: dict[int, str] = {}
 
     def tables(self) -> Iterator[pa.Table]:
         """Tables of `_ROWS` rows: the attributes, then ``geometry`` (WKB) and ``bbox``."""
@@ -197,6 +202,16 @@ class _Stream:
                 held, rows = [whole.slice(_ROWS)], rows - _ROWS
         if rows:
             yield pa.concat_tables(held)
+
+    def legend(self, classes: tuple[ClassInfo, ...]) -> tuple[tuple[ClassInfo, ...], bool]:
+        """The classes to style, those among the polygons included that are missing; whether there are others."""
+        known = {info.value for info in classes}
+        missing = {value: name for value, name in self.seen.items() if value not in known}
+        taken = {info.name for info in classes}
+        if len(self.seen) > _STYLED or not all(0 <= value < NODATA for value in missing):
+            return classes, True
+        names = {value: f"{name} ({value})" if name in taken else name for value, name in missing.items()}
+        return check_classes([*classes, *(ClassInfo(value, name) for value, name in names.items())]), False
 
     def schema(self) -> pa.Schema:
         import pyarrow as pa
@@ -219,6 +234,10 @@ class _Stream:
         if len(bounds):
             low, high = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
             self.bounds = [*np.minimum(self.bounds[:2], low), *np.maximum(self.bounds[2:], high)]
+        if "class" in self.columns and len(self.seen) <= _STYLED:
+            values, where = np.unique(frame["class"].to_numpy(), return_index=True)
+            names = frame["class_name"] if "class_name" in self.columns else frame["class"]
+            self.seen.update(zip(values.tolist(), names.iloc[where].astype(str), strict=True))
         schema = self.schema()
         box = pa.StructArray.from_arrays([pa.array(side) for side in bounds.T], fields=list(schema.field("bbox").type))
         columns = [pa.Array.from_pandas(frame[name]).cast(kind) for name, kind in self.columns.items()]
