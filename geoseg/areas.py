@@ -8,6 +8,7 @@ the chunks.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,7 @@ import xarray as xr
 from numba import njit
 from odc.geo.geobox import GeoBox
 
+from geoseg.classes import NODATA
 from geoseg.classmap import class_names, geobox_of, iter_strips, nodata_of
 from geoseg.ellipsoid import Panels, has_equal_rows, plain_crs, row_areas, row_steps, sample_panels
 from geoseg.errors import SceneError
@@ -33,9 +35,6 @@ _MAX_CLASS_RANGE = 1 << 20
 
 class PixelAreas:
     """The true area of every pixel of a grid, on the ellipsoid of its CRS.
-
-    Note for callers of `table`: there are FOUR coefficients (cubic). Call `column_area_units(x, knots,
-    coefs[r], unit_m2)` inside numba code (or `row_area_units`) rather than evaluating them by hand.
 
     A geographic north-up grid has a closed form by row. On any other grid the area element is sampled on a
     few panels of Chebyshev nodes (see `geoseg.ellipsoid`) and, by row, turned into a cumulative area that is
@@ -79,7 +78,7 @@ class PixelAreas:
             self._panels = sample_panels(geobox, self._crs, of="area", tolerance=_PANEL_TOLERANCE)
             self._knots, self._density, self._total = _choose_knots(self._panels, width)
             largest = float(np.abs(self._density).sum(axis=1).max())
-        self.unit_m2 = 2.0 ** (np.ceil(np.log2(max(largest, 1e-300) * height * width)) - 62)
+        self.unit_m2 = 2.0 ** (math.ceil(math.log2(max(largest, 1e-300) * height * width)) - 62)
 
     def table(self, row0: int, row1: int) -> tuple[np.ndarray, np.ndarray]:
         """Cumulative area along the rows ``row0..row1-1``.
@@ -225,20 +224,20 @@ def row_area_units(columns, knots, row_coefs, unit_m2):  # type: ignore[no-untyp
 
 
 @njit(nogil=True, cache=True)
-def _add_runs(strip, lowest, knots, coefs, unit_m2, pixels, units):  # type: ignore[no-untyped-def]
-    """Add the pixels and the integer area of each run of equal values to ``pixels`` and ``units``."""
-    height, width = strip.shape
+def _add_runs(bins, knots, coefs, unit_m2, pixels, units):  # type: ignore[no-untyped-def]
+    """Add the pixels and the integer area of each run of equal bins to ``pixels`` and ``units``."""
+    height, width = bins.shape
     for row in range(height):
         start = 0
         before = np.int64(0)
         while start < width:
-            value = strip[row, start]
+            value = bins[row, start]
             stop = start + 1
-            while stop < width and strip[row, stop] == value:
+            while stop < width and bins[row, stop] == value:
                 stop += 1
             after = column_area_units(stop, knots, coefs[row], unit_m2)
-            pixels[value - lowest] += stop - start
-            units[value - lowest] += after - before
+            pixels[value] += stop - start
+            units[value] += after - before
             start, before = stop, after
 
 
@@ -281,17 +280,18 @@ def class_areas(class_map: xr.DataArray) -> pd.DataFrame:
     nodata = nodata_of(class_map)
     pixels: dict[int, int] = {}
     units: dict[int, int] = {}
+    invalid_pixels = invalid_units = 0
     for row0, strip in iter_strips(class_map):
-        strip, lowest, size = _as_integers(strip, nodata)
+        bins, lowest, size = _as_bins(strip, nodata)
         counts, sums = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
         knots, coefs = areas.table(row0, row0 + len(strip))
-        _add_runs(strip, lowest, knots, coefs, areas.unit_m2, counts, sums)
-        for index in np.flatnonzero(counts):
+        _add_runs(bins, knots, coefs, areas.unit_m2, counts, sums)
+        invalid_pixels += int(counts[-1])
+        invalid_units += int(sums[-1])
+        for index in np.flatnonzero(counts[:-1]):
             value = int(index) + lowest
             pixels[value] = pixels.get(value, 0) + int(counts[index])
             units[value] = units.get(value, 0) + int(sums[index])
-    invalid_pixels = pixels.pop(nodata, 0) if nodata is not None else 0
-    invalid_units = units.pop(nodata, 0) if nodata is not None else 0
     valid_units = sum(units.values())
     rows = []
     for value in sorted((set(names) - {nodata}) | set(pixels)):
@@ -332,27 +332,26 @@ def with_no_data_row(table: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def _as_integers(strip: np.ndarray, nodata: int | None) -> tuple[np.ndarray, int, int]:
-    """The strip as integers, its lowest value and the number of bins from there."""
-    if strip.dtype == np.uint8:
+def _as_bins(strip: np.ndarray, nodata: int | None) -> tuple[np.ndarray, int, int]:
+    """The strip with its lowest value as bin 0 and nodata as the last bin; that value; the number of bins."""
+    if strip.dtype == np.uint8 and nodata == NODATA:
         return strip, 0, 256
-    if strip.dtype.kind == "f":
-        missing = np.isnan(strip)
-        whole = np.where(missing, 0 if nodata is None else nodata, strip)
-        if (whole != np.rint(whole)).any() or (missing.any() and nodata is None):
-            raise SceneError(
-                "Areas by class need whole numbers, but the map holds fractions. Give a class map, not a measurement."
-            )
-        strip = whole.astype(np.int64)
-    lowest, highest = int(strip.min()), int(strip.max())
+    valid = np.isfinite(strip) if nodata is None else np.isfinite(strip) & (strip != nodata)
+    if not valid.any():
+        return np.zeros(strip.shape, dtype=np.int64), 0, 1
+    if strip.dtype.kind == "f" and (strip[valid] != np.rint(strip[valid])).any():
+        raise SceneError(
+            "Areas by class need whole numbers, but the map holds fractions. Give a class map, not a measurement."
+        )
+    lowest, highest = (int(edge) for edge in (strip[valid].min(), strip[valid].max()))
     if highest - lowest >= _MAX_CLASS_RANGE:
         raise SceneError(
             f"A class map has few different values, but this one goes from {lowest} to {highest}. "
             "Give a class map, not a measurement or a map of object ids."
         )
-    if strip.dtype.kind in "ub":
-        strip = strip.astype(np.int64)
-    return strip, lowest, highest - lowest + 1
+    bins = np.where(valid, strip, lowest).astype(np.int64) - lowest
+    bins[~valid] = highest - lowest + 1
+    return bins, lowest, highest - lowest + 2
 
 
 def _bilinear(

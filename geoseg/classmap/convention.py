@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
+from rasterio import Affine
 
 from geoseg.classes import NODATA, ClassInfo, check_classes
 from geoseg.errors import OptionError, SceneError
@@ -178,7 +179,8 @@ def geobox_of(da: xr.DataArray) -> GeoBox:
             f"A class map has two dimensions (row, col), but this one has {da.ndim}: {tuple(da.dims)}. "
             "Choose one band or date (isel) or drop dimensions of length one (squeeze)."
         )
-    grid = da.odc.geobox
+    grid = _rotated_line(da) if 1 in da.shape else None
+    grid = da.odc.geobox if grid is None else grid
     if not isinstance(grid, GeoBox):
         raise SceneError(
             "A class map needs a regular grid, but this one has none (no coordinates, or uneven ones). "
@@ -189,6 +191,19 @@ def geobox_of(da: xr.DataArray) -> GeoBox:
             "A class map needs a CRS, but this one has none. Give it with --crs (in Python: da.odc.assign_crs)."
         )
     return grid
+
+
+def _rotated_line(da: xr.DataArray) -> GeoBox | None:
+    """The grid of a rotated map of one row or column, whose pixel coordinates odc-geo takes for map units."""
+    wkt = da.odc.crs and da.odc.crs.to_wkt()
+    numbers = next((c.attrs["GeoTransform"] for c in da.coords.values() if "GeoTransform" in c.attrs), None)
+    if wkt is None or numbers is None or any(dim not in da.coords for dim in da.dims):
+        return None
+    whole = Affine.from_gdal(*(float(number) for number in str(numbers).split()))
+    if whole.b == 0 and whole.d == 0:
+        return None
+    row, col = (float(da.coords[dim][0]) - 0.5 for dim in da.dims)
+    return GeoBox((da.shape[0], da.shape[1]), whole * Affine.translation(col, row), wkt)
 
 
 def iter_strips(da: xr.DataArray, *, rows: int = 512) -> Iterator[tuple[int, np.ndarray]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.classes import NODATA
 from geoseg.classmap.convention import flag_attrs
@@ -81,7 +83,10 @@ def open_class_map(path: str | os.PathLike[str], *, band: int | None = None, crs
     """
     path = str(path)
     try:
-        with rasterio.open(path) as dataset:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # _grid says it
+            opened = rasterio.open(path)
+        with opened as dataset:
             number = _choose_band(dataset, band, path)
             geobox = _grid(dataset, crs, path)
             entries, colors = _legend(dataset, number)
@@ -117,6 +122,11 @@ def _grid(dataset: Any, crs: Any, path: str) -> GeoBox:
     if crs is None and dataset.crs is None:
         why = "only ground control points: warp it first (gdalwarp)" if dataset.gcps[0] else "none: give it with --crs"
         raise SceneError(f"A class map needs a CRS, but {path} has {why}.")
+    if dataset.transform.is_identity:
+        raise SceneError(
+            f"A class map needs a place, but {path} has neither origin nor pixel size. Give them with gdal_edit.py "
+            "or gdal_translate -a_ullr."
+        )
     return GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt() if crs is None else crs)
 
 
