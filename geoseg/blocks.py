@@ -111,7 +111,7 @@ def _run_on_cluster(client: Any, task: Task, blocks: Sequence[Block], retries: i
     futures = client.map(_run_remote, [task] * len(blocks), blocks, retries=retries, pure=False)
     by_key = {future.key: block for future, block in zip(futures, blocks, strict=True)}
     try:
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             block = by_key[future.key]
             if future.status != "finished":
                 error = future.exception()
