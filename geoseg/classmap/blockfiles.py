@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from odc.geo.xr import wrap_xr
 
 from geoseg.classes import NODATA, ClassInfo
 from geoseg.classmap.convention import class_map
+from geoseg.classmap.geotiff import check_whole, writing
 from geoseg.classmap.lazy import lazy_array
 from geoseg.errors import BlockError, OptionError, SceneError
 from geoseg.files import replacing
@@ -64,30 +66,29 @@ class BlockWriter:
         self._next_row = 0
 
     def __enter__(self) -> BlockWriter:
-        self._replacing = replacing(self.path)
-        beside = self._replacing.__enter__()
         height, width = self.geobox.shape
-        try:
-            self._dataset: Any = rasterio.open(
-                beside,
-                "w",
-                driver="GTiff",
-                height=height,
-                width=width,
-                count=2,
-                dtype="uint8",
-                nodata=NODATA,
-                crs=None if self.geobox.crs is None else self.geobox.crs.to_wkt(),
-                transform=self.geobox.transform,
-                blockysize=min(_STRIP_ROWS, height),
-                interleave="band",
-                compress="deflate",
-                zlevel=1,
-            )
+        with ExitStack() as stack:
+            self._beside = stack.enter_context(replacing(self.path))
+            with writing(self.path):
+                self._dataset: Any = rasterio.open(
+                    self._beside,
+                    "w",
+                    driver="GTiff",
+                    height=height,
+                    width=width,
+                    count=2,
+                    dtype="uint8",
+                    nodata=NODATA,
+                    crs=None if self.geobox.crs is None else self.geobox.crs.to_wkt(),
+                    transform=self.geobox.transform,
+                    blockysize=min(_STRIP_ROWS, height),
+                    interleave="band",
+                    compress="deflate",
+                    zlevel=1,
+                )
             self._dataset.descriptions = ("class", "confidence")
-        except Exception as error:
-            self._replacing.__exit__(type(error), error, error.__traceback__)
-            raise
+            stack.push(self._close)
+            self._stack = stack.pop_all()
         return self
 
     def write(self, row_offset: int, classes: np.ndarray, confidence: np.ndarray) -> None:
@@ -108,22 +109,24 @@ class BlockWriter:
                 f"but row {row_offset}, {classes.dtype} {classes.shape} and {confidence.dtype} {confidence.shape} "
                 f"came for {self.path.name}."
             )
-        self._dataset.write(np.stack([classes, confidence]), window=((row_offset, row_offset + rows), (0, width)))
+        with writing(self.path):
+            window = (row_offset, row_offset + rows), (0, width)
+            self._dataset.write(np.stack([classes, confidence]), window=window)
         self._next_row += rows
 
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        try:
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def _close(self, kind: Any, *error: Any) -> None:
+        with writing(self.path):
             self._dataset.close()
-            if error is None and self._next_row != self.geobox.shape[0]:
+        if kind is None:
+            if self._next_row != self.geobox.shape[0]:
                 raise BlockError(
                     f"A block is written whole, but {self.path.name} has {self._next_row} of "
                     f"{self.geobox.shape[0]} rows."
                 )
-        except Exception as failure:
-            if error is None:
-                self._replacing.__exit__(type(failure), failure, failure.__traceback__)
-                raise
-        self._replacing.__exit__(kind, error, traceback)
+            check_whole(self._beside, self.path)
 
 
 def write_block(path: str | os.PathLike[str], values: np.ndarray, geobox: GeoBox) -> Path:
@@ -230,7 +233,7 @@ def _read(path: str, band: int, window: Any, *, shape: tuple[int, int]) -> np.nd
             if dataset.shape != shape or dataset.count != 2:
                 raise SceneError(
                     f"The block {path} must have {shape[0]} × {shape[1]} pixels, but has {dataset.height} × "
-                    f"{dataset.width}. It is of another run: remove it and run again."
+                    f"{dataset.width}: blocks are missing, or of another run. Remove them and run again."
                 )
             return dataset.read(band, window=window)
     except rasterio.errors.RasterioError as error:

@@ -249,10 +249,8 @@ def _from_table(table: ElementTree.Element, colors: dict[int, str]) -> list[tupl
             continue
         color = colors.get(value, "")
         if None not in rgb_at:
-            rgb = [float(cells[at]) for at in rgb_at if at is not None]
-            # Erdas Imagine keeps colours as reals 0..1.
-            scale = 255 if all(fields[at][1] == 1 for at in rgb_at if at is not None) and max(rgb) <= 1 else 1
-            color = "#{:02x}{:02x}{:02x}".format(*(min(255, max(0, round(part * scale))) for part in rgb))
+            rgb = (round(float(cells[at])) for at in rgb_at if at is not None)
+            color = "#{:02x}{:02x}{:02x}".format(*(min(255, max(0, part)) for part in rgb))
         entries.append((value, cells[name_at].strip(), color))
     return entries
 

@@ -14,6 +14,7 @@ import xarray as xr
 
 from geoseg.classes import NODATA
 from geoseg.classmap.convention import classes_of, geobox_of, iter_strips, nodata_of
+from geoseg.classmap.geotiff import check_whole, writing
 from geoseg.classmap.sidecar import class_aux_xml, class_qml, confidence_qml
 from geoseg.errors import OptionError, OutputError
 from geoseg.files import replacing
@@ -78,7 +79,7 @@ def write_class_map(
         pixels = cog.write_strips()
         classes = classes_of(class_map, values=pixels)
         areas_m2 = None if areas is None else _areas_by_class(areas, pixels)
-        with rasterio.open(cog.strips, "r+") as dataset:
+        with writing(cog.path), rasterio.open(cog.strips, "r+") as dataset:
             dataset.write_colormap(1, {info.value: (*info.rgb, 255) for info in classes})
             dataset.set_band_description(1, "class")
             # In the file itself as well, for a copy that lost what stands beside it.
@@ -130,7 +131,7 @@ def write_confidence_map(confidence: xr.DataArray, path: str | os.PathLike[str],
         highest = max((value for value in cog.write_strips()), default=0)
         if highest > 100:
             raise OptionError(f"Confidence is a percent, 0..100 (255 = nodata), but {highest} occurs.")
-        with rasterio.open(cog.strips, "r+") as dataset:
+        with writing(cog.path), rasterio.open(cog.strips, "r+") as dataset:
             dataset.set_band_description(1, "confidence")
             dataset.set_band_unit(1, "percent")
         cog.finish(overviews="AVERAGE")
@@ -149,7 +150,7 @@ class _Cog:
             )
         if path.exists() and not overwrite:
             raise OutputError(f"{path} is there already. Choose another name, or give --overwrite (overwrite=True).")
-        self.da, self.geobox = da, geobox_of(da)
+        self.da, self.path, self.geobox = da, path, geobox_of(da)
         self._replacing = replacing(path)
         self._env = rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_PAM_ENABLED=False)
 
@@ -183,24 +184,30 @@ class _Cog:
             "zlevel": 1,
             "bigtiff": "if_safer",
         }
-        with rasterio.open(self.strips, "w", **profile) as dataset:
+        with writing(self.path):
+            dataset = rasterio.open(self.strips, "w", **profile)
+        with dataset:
             for row0, strip in iter_strips(self.da, rows=_TILE_PX):
                 counts += np.bincount(strip.ravel(), minlength=256)
-                dataset.write(strip, 1, window=((row0, row0 + len(strip)), (0, width)))
+                with writing(self.path):
+                    dataset.write(strip, 1, window=((row0, row0 + len(strip)), (0, width)))
+        check_whole(self.strips, self.path)
         return {value: int(counts[value]) for value in np.flatnonzero(counts[:NODATA]).tolist()}
 
     def finish(self, *, overviews: str) -> None:
         """Make the COG and drop the strips."""
-        rasterio.shutil.copy(
-            self.strips,
-            self.target,
-            driver="COG",
-            COMPRESS="DEFLATE",
-            BLOCKSIZE=_TILE_PX,
-            OVERVIEW_RESAMPLING=overviews,
-            BIGTIFF="IF_SAFER",
-            NUM_THREADS="ALL_CPUS",
-        )
+        with writing(self.path):
+            rasterio.shutil.copy(
+                self.strips,
+                self.target,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                BLOCKSIZE=_TILE_PX,
+                OVERVIEW_RESAMPLING=overviews,
+                BIGTIFF="IF_SAFER",
+                NUM_THREADS="ALL_CPUS",
+            )
+        check_whole(self.target, self.path)
         self.strips.unlink()
 
     def beside(self, ending: str, text: str) -> None:
