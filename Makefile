@@ -21,10 +21,10 @@ examples: $(VENV)/.runtime
 	$(BIN)/python examples/five_lines.py
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict
+	$(BIN)/sphinx-build -q -W docs docs/_build
 
 clean:
-	rm -rf $(VENV) demo out site
+	rm -rf $(VENV) demo out docs/_build
 
 $(VENV)/.runtime: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
