@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -214,24 +215,24 @@ def look_of(style: str, seed: int, date: int) -> tuple[Look, np.ndarray, Light]:
 
     The seed moves hues and shares; the date moves the light only, as between two flights over the same place.
     """
-    rng = np.random.Generator(np.random.PCG64([seed, STYLES.index(style), 7]))
+    rng = Random(f"{style} {seed}")  # Python promises the same numbers in every version
     look = _LOOKS[style]
     look = look._replace(
         urban=look.urban * rng.uniform(0.85, 1.15),
         lawn=min(1.0, look.lawn * rng.uniform(0.8, 1.2)),
-        autumn=min(0.6, look.autumn * rng.choice([0.3, 1.0, 1.0, 4.0])),
+        autumn=min(0.6, look.autumn * (0.3, 1.0, 1.0, 4.0)[int(4 * rng.random())]),
         conifers=look.conifers * rng.uniform(0.3, 1.7),
         garden_trees=look.garden_trees * rng.uniform(0.6, 1.4),
     )
     palette = np.array(_PALETTES[style], dtype=np.float64)
     season = np.array([rng.uniform(0.92, 1.12), 1.0, rng.uniform(0.9, 1.1)])
     palette[[3, 4, 5, 6, 9, 15, 16, 17]] *= season * rng.uniform(0.85, 1.15)
-    palette[[0, 1, 2, 8]] *= rng.uniform(0.94, 1.06, 3) * rng.uniform(0.9, 1.08)
+    palette[[0, 1, 2, 8]] *= rng.uniform(0.88, 1.08) * np.array([rng.uniform(0.96, 1.04) for _ in range(3)])
     palette[[10, 11]] *= rng.uniform(0.8, 1.15)
-    palette[[13, 14, 30]] *= rng.uniform(0.8, 1.25, 3)
+    palette[[13, 14, 30]] *= [rng.uniform(0.8, 1.25) for _ in range(3)]
     azimuth = rng.uniform(0.0, 2.0 * math.pi)
 
-    flight = np.random.Generator(np.random.PCG64([seed, date, 11]))
+    flight = Random(f"flight {seed} {date}")
     azimuth += flight.uniform(-0.25, 0.25)
     deep = flight.uniform(0.36, 0.52)
     haze = flight.uniform(0.0, 20.0)
@@ -239,12 +240,12 @@ def look_of(style: str, seed: int, date: int) -> tuple[Look, np.ndarray, Light]:
     light = Light(
         east=round(math.cos(azimuth), 6),
         north=round(math.sin(azimuth), 6),
-        slope=round(float(flight.uniform(0.8, 1.5)), 6),
+        slope=round(flight.uniform(0.8, 1.5), 6),
         shade=(deep, deep * 1.05, deep * 1.16),
-        gain=tuple(flight.uniform(0.94, 1.06, 3)),
+        gain=(flight.uniform(0.94, 1.06), flight.uniform(0.94, 1.06), flight.uniform(0.94, 1.06)),
         haze=(haze * 0.8, haze * 0.95, haze * 1.15),
-        contrast=float(flight.uniform(0.92, 1.15)),
-        noise=float(flight.uniform(1.5, 4.0)),
-        blur=float(flight.uniform(0.06, 0.15)),
+        contrast=flight.uniform(0.92, 1.15),
+        noise=flight.uniform(1.5, 4.0),
+        blur=flight.uniform(0.06, 0.15),
     )
     return look, palette, light

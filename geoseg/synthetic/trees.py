@@ -97,7 +97,10 @@ def tree_of(w, a, b):
         hv = half_a if turned else half_b
         if when > 0 and abs(u - cu) < hu + 0.5 * radius and abs(v - cv) < hv + 0.5 * radius:
             return none
-    if w.k.date == 1 and kind == FOREST and cleared(w, u, v) and edge > radius + 3.0 and wet > radius + 7.0:
+    # A crown that hangs over a road, a bank or the next block stays, so that a clearing shows soil and nothing else.
+    inside = min(min(u - w.lines[0, i], w.lines[0, i + 1] - u), min(v - w.lines[1, j], w.lines[1, j + 1] - v))
+    clear = edge > radius + 3.0 and wet > radius + 7.0 and inside > radius
+    if w.k.date == 1 and kind == FOREST and clear and cleared(w, u, v):
         return none
     return what, u, v, radius, height, g
 

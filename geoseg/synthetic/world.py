@@ -8,7 +8,7 @@ bits everywhere.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -45,7 +45,7 @@ BLOCK_DTYPE = np.dtype(
 class World(NamedTuple):
     """What one window needs: constants, and tables of the slow fields around the window."""
 
-    k: np.void
+    k: Any
     """A record of `NUMBERS_DTYPE`."""
     palette: np.ndarray
     """Colours (32, 3)."""
@@ -60,16 +60,15 @@ class World(NamedTuple):
 
 
 # numba's cache watches only the file of a compiled function, not the files of what it calls. So helpers are not cached:
-# they become part of the few functions that are (see `geoseg.synthetic.window`).
+# they become part of the few functions that are (see `geoseg.synthetic.window`). What is cached in this file calls
+# nothing outside it; signatures keep numba from compiling the smallest ones anew for every literal argument.
 helper = njit(nogil=True, error_model="numpy")
-# These call nothing outside this file. A signature keeps numba from compiling them anew for every literal argument.
-_CACHED = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
 # ---- chance and noise --------------------------------------------------------------------------------------
 
 
-@njit("int64(int64, int64, int64, int64)", **_CACHED)
+@njit("int64(int64, int64, int64, int64)", cache=True, nogil=True, error_model="numpy")
 def mix(seed, a, b, salt):
     """A hash of 64 bits (finaliser of MurmurHash3; the shifts are arithmetic, which does no harm)."""
     h = a * 0x1B873593CC9E2D51 + b * 0x2545F4914F6CDD1D + (seed * 0x632BE5AB + salt) * 0x5851F42D4C957F2D
@@ -80,13 +79,13 @@ def mix(seed, a, b, salt):
     return h ^ (h >> 33)
 
 
-@njit("float64(int64, int64)", **_CACHED)
+@njit("float64(int64, int64)", cache=True, nogil=True, error_model="numpy")
 def part(h, k):
     """The k-th (0..3) independent number 0..1 of a hash."""
     return ((h >> (16 * k)) & 0xFFFF) * (1.0 / 65536.0)
 
 
-@njit("float64(int64, float64, float64, int64)", **_CACHED)
+@njit("float64(int64, float64, float64, int64)", cache=True, nogil=True, error_model="numpy")
 def noise(seed, x, y, salt):
     """Value noise, 0..1, one bump per unit of length."""
     fx = np.floor(x)
@@ -105,13 +104,13 @@ def noise(seed, x, y, salt):
     return low + (c + (d - c) * s - low) * t
 
 
-@njit("float64(float64)", **_CACHED)
+@njit("float64(float64)", cache=True, nogil=True, error_model="numpy")
 def wave(x):
     """A triangle wave, -1..1, of period 1."""
     return 4.0 * abs(x - np.floor(x + 0.5)) - 1.0
 
 
-@njit("float64(float64)", **_CACHED)
+@njit("float64(float64)", cache=True, nogil=True, error_model="numpy")
 def clip01(x):
     return min(1.0, max(0.0, x))
 
@@ -119,7 +118,7 @@ def clip01(x):
 # ---- tables of the slow fields ----------------------------------------------------------------------------
 
 
-@njit(**_CACHED)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill_warp(seed, wx, wy, warp):
     """How far (metres) the street grid is bent at each node on the ground."""
     for r in range(warp.shape[1]):
@@ -130,7 +129,7 @@ def fill_warp(seed, wx, wy, warp):
             warp[1, r, c] = 190.0 * (noise(seed, x, y, 2) - 0.5) + 28.0 * (noise(seed, 3.1 * x, 3.1 * y, 4) - 0.5)
 
 
-@njit("float64(int64, float64, float64)", **_CACHED)
+@njit("float64(int64, float64, float64)", cache=True, nogil=True, error_model="numpy")
 def river_level(seed, u, v):
     a = 0.8 * u + 0.6 * v
     b = 0.8 * v - 0.6 * u
@@ -142,7 +141,7 @@ def river_level(seed, u, v):
     )
 
 
-@njit(**_CACHED)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill_fields(seed, look, fu, fv, fields):
     """Distance to the river bank and the lake shore (metres, negative in the water), tone and patch (0..1)."""
     for r in range(fields.shape[0]):
@@ -164,7 +163,7 @@ def fill_fields(seed, look, fu, fv, fields):
             fields[r, c, 3] = 0.6 * noise(seed, u / 110.0, v / 110.0, 14) + 0.4 * noise(seed, u / 38.0, v / 38.0, 15)
 
 
-@njit(**_CACHED)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill_blocks(seed, look, bi, bj, lines, blocks):
     """Lines, what each block is, how it is cut, and the roads on the lines."""
     for n in range(lines.shape[1]):

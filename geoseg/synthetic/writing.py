@@ -111,11 +111,16 @@ def write_scene(
 
     targets = [Path(p) if p is not None else None for p in (path, truth_path, objects_path)]
     wanted = [p for p in targets if p is not None]
-    for target in wanted:
-        if target.exists() and not overwrite:
-            raise OutputError(f"{target} is there already. Choose another name or pass overwrite=True.")
     if len({p.absolute() for p in wanted}) < len(wanted):
         raise OptionError(f"Picture, truth and objects need a file each, but are {[str(p) for p in wanted]}.")
+
+    for wish in wanted:
+        if wish.exists() and not overwrite:
+            raise OutputError(f"{wish} is there already. Choose another name or pass overwrite=True.")
+        try:
+            wish.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{wish} needs a folder, but it cannot be made: {error}. Choose another.") from error
 
     grid = {"height": rows, "width": cols, "crs": crs_text, "transform": transform}
     kinds = (
@@ -125,8 +130,6 @@ def write_scene(
     )
     parts = [p and p.with_name(f".{p.name}.{os.getpid()}.part") for p in targets]
     try:
-        for target in wanted:
-            target.parent.mkdir(parents=True, exist_ok=True)
         with rasterio.Env(GDAL_CACHEMAX=128), ExitStack() as stack:
             files = [
                 stack.enter_context(rasterio.open(part, "w", **_PROFILE, **grid, **kind)) if part else None
