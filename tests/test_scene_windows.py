@@ -80,6 +80,8 @@ def scenes(tmp_path_factory) -> dict[str, Scene]:
         part = values[:, r : r + 64, c : c + 128]
         place = UTM * Affine.translation(c, r)
         tiles.append(write(folder / f"tile{i}.tif", part, place, nodata=0, overviews=(2, 4)))
+    place = Affine(360 / 301, 0, -180, 0, -180 / 217, 90)
+    world = write(folder / "world.tif", values, place, crs="EPSG:4326", nodata=0)
     mosaic = open_scene(parts)
     return {
         "native": open_scene(plain),
@@ -100,14 +102,15 @@ def scenes(tmp_path_factory) -> dict[str, Scene]:
         "mosaic_shifted": open_scene([parts[0], shifted]),
         "other_crs": open_scene(plain, crs="EPSG:3857"),
         "stack": open_scene(mixed),
+        "world": open_scene(world, crs="EPSG:6933", resolution=90_000),
         "stack_coarser": open_scene(mixed, resolution=45.0),
     }
 
 
 KINDS = [
     "native", "coarser", "coarser_overview", "finer", "float", "lonlat", "lonlat_coarser", "rotated", "rotated_finer",
-    "south_up", "gcps", "gcps_coarser", "mosaic", "mosaic_coarser", "tiles_overview", "mosaic_shifted", "other_crs", "stack",
-    "stack_coarser",
+    "south_up", "gcps", "gcps_coarser", "mosaic", "mosaic_coarser", "tiles_overview", "mosaic_shifted", "other_crs",
+    "stack", "stack_coarser", "world",
 ]  # fmt: skip
 
 
@@ -238,6 +241,34 @@ def test_an_invalid_pixel_does_not_bleed(tmp_path):
         pixels = open_scene(path, resolution=resolution).read(slice(None), slice(None))
         assert set(np.unique(pixels.values[0][pixels.valid])) == {100}
         assert not pixels.valid.all()
+
+
+@pytest.mark.parametrize("overview_file", [False, True])
+@pytest.mark.parametrize("mask", ["nodata", "internal", "external", "alpha"])
+def test_overviews_keep_every_kind_of_validity(tmp_path, mask, overview_file):
+    values = np.full((3, 512, 512), 100, "uint8")
+    valid = np.ones((512, 512), bool)
+    valid[100:201, 100:301] = False
+    values[:, ~valid] = 7
+    profile = {"driver": "GTiff", "width": 512, "height": 512, "dtype": "uint8", "crs": "EPSG:32631"}
+    profile |= {"count": 3, "transform": UTM} | ({"nodata": 7} if mask == "nodata" else {})
+    if mask == "alpha":
+        profile |= {"count": 4, "photometric": "rgb", "alpha": "yes"}
+    path = tmp_path / "a.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=mask == "internal"), rasterio.open(path, "w", **profile) as file:
+        file.write(values, [1, 2, 3])
+        if mask == "alpha":
+            file.write(valid.astype("uint8") * 255, 4)
+        elif mask != "nodata":
+            file.write_mask(valid)
+    whole = open_scene(path, resolution=85).read(slice(None), slice(None))
+    with rasterio.Env(TIFF_USE_OVR=overview_file), rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4, 8], Resampling.average)
+    scene = open_scene(path, resolution=85)
+    assert (next(scene.node.files()).level is not None) == (mask != "internal" or not overview_file)
+    pixels = scene.read(slice(None), slice(None))
+    assert set(np.unique(pixels.values[:, pixels.valid])) == {100}
+    assert (pixels.valid != whole.valid).mean() < 0.01
 
 
 def test_overviews_are_used_and_give_nearly_the_same_pixels(tmp_path):

@@ -10,7 +10,7 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,7 +95,10 @@ class File:
             return self
         level = max(fitting)[1]
         with _opening(self.path):
-            shape = _handle(self.path, level, self.stamp).shape
+            source = _handle(self.path, level, self.stamp)
+            shape, flags = source.shape, source.mask_flag_enums
+        if any(MaskFlags.all_valid in flags[i - 1] for i in self.masked):
+            return self  # overviews in an .ovr file know nothing of a mask inside the main file
         scale = Affine.scale(self.shape[1] / shape[1], self.shape[0] / shape[0])
         return replace(self, place=GeoBox(shape, self.place.affine * scale, self.place.crs), level=level)
 
@@ -173,8 +176,12 @@ def gdal_path(path: str | os.PathLike) -> str:
     return f"/vsicurl/{text}" if text.startswith(("http://", "https://")) else text
 
 
-def open_file(path: str | os.PathLike, *, crs: str | None = None) -> File:
-    """All bands of a raster file, except alpha; `crs` is used where the file has none."""
+def open_file(path: str | os.PathLike, *, crs: str | None = None, numbers: Collection[int] = ()) -> File:
+    """All bands of a raster file, except alpha.
+
+    `crs` is used where the file has none. `numbers` are bands that the caller knows to be pixels, though the
+    file may call one of them alpha (GDAL does so with the fourth of four uint8 bands unless told otherwise).
+    """
     name = gdal_path(path)
     local = not name.startswith("/vsi") and "://" not in name and ":" not in name[2:]
     if local and not Path(name).exists():
@@ -182,10 +189,10 @@ def open_file(path: str | os.PathLike, *, crs: str | None = None) -> File:
     with _opening(name), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(name) as source:
-            return _describe(source, name, crs)
+            return _describe(source, name, crs, numbers)
 
 
-def _describe(source: rasterio.DatasetReader, name: str, crs: str | None) -> File:
+def _describe(source: rasterio.DatasetReader, name: str, crs: str | None, numbers: Collection[int]) -> File:
     kinds = set(source.dtypes)
     if len(kinds) > 1 or np.dtype(source.dtypes[0]).kind not in "uif":
         raise SceneError(
@@ -193,7 +200,11 @@ def _describe(source: rasterio.DatasetReader, name: str, crs: str | None) -> Fil
             "Convert it with gdal_translate -ot."
         )
     dtype = np.dtype(source.dtypes[0])
-    alpha = next((i for i in source.indexes if source.colorinterp[i - 1] == ColorInterp.alpha), 0)
+    alpha = 0
+    for i in source.indexes:
+        described = (source.descriptions[i - 1] or "alpha").strip().lower()
+        if source.colorinterp[i - 1] == ColorInterp.alpha and described == "alpha" and i not in numbers:
+            alpha = i
     indexes = tuple(i for i in source.indexes if i != alpha)
     if not indexes:
         raise SceneError(f"A scene needs a band of pixels, but {name} has an alpha band only.")

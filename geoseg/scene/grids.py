@@ -20,7 +20,9 @@ __all__ = [
     "Gcps",
     "crs_text",
     "grid_in",
+    "half_turn",
     "metric_grid",
+    "node_step",
     "positions",
     "resolution_of",
     "same_grid",
@@ -124,6 +126,20 @@ def same_grid(one: GeoBox, other: GeoBox) -> bool:
     return np.allclose(tuple(step)[:6], (1, 0, 0, 0, 1, 0), rtol=0, atol=1e-6 / max(1, *one.shape))
 
 
+def half_turn(place: GeoBox | Gcps) -> float:
+    """Columns that 180 degrees of longitude take; infinite where columns are not longitudes."""
+    if isinstance(place, Gcps) or not pyproj.CRS(str(place.crs)).is_geographic:
+        return math.inf
+    return 180 / max(abs(place.affine.a), abs(place.affine.b))
+
+
+def node_step(place: GeoBox) -> int:
+    """Pixels between two nodes of a resampling: 16, fewer where that is more than 20 km."""
+    unit, a = metres_per_unit(str(place.crs)), place.affine
+    side = max(math.hypot(a.a, a.d), math.hypot(a.b, a.e)) * (unit if math.isfinite(unit) else 111_000.0)
+    return max(1, min(16, int(20_000 / side)))
+
+
 def metres_per_unit(crs: str) -> float:
     """Metres in one unit of a projected CRS (0.3048 for feet), NaN where it is not projected."""
     parsed = pyproj.CRS(crs)
@@ -216,7 +232,8 @@ def metric_grid(geobox: GeoBox, resolution_m: float, *, keep_crs: bool = False) 
         if off > MOST_DISTORTION:
             raise SceneError(
                 "A scene worked on in metres must be small enough for one local grid (lengths off by at most "
-                f"{MOST_DISTORTION:.0%}), but this one is too wide for {crs[:40]} (off by {off:.0%}). Cut it into "
+                f"{MOST_DISTORTION:.0%}), but this one is too wide for {crs[:40]} "
+                f"({f'off by {off:.0%}' if math.isfinite(off) else 'undefined at its edge'}). Cut it into "
                 "parts, or give --crs with a projected CRS made for its area."
             )
         return snapped_grid(geobox, crs, resolution_m)

@@ -15,7 +15,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from geoseg.scene.files import File, Read
-from geoseg.scene.grids import Gcps, positions, same_grid
+from geoseg.scene.grids import Gcps, half_turn, node_step, positions, same_grid
 
 __all__ = ["Mosaic", "Node", "Stack", "Warp", "onto"]
 
@@ -34,6 +34,8 @@ class Warp:
     """What is resampled."""
     place: GeoBox
     """The grid."""
+    step: int
+    """Pixels of the grid between two nodes at which positions are computed (see `node_step`)."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,10 +61,9 @@ class Warp:
 
     def nodes(self, rows: slice, cols: slice) -> np.ndarray:
         """Source positions at the lattice of nodes around a window: (x and y, node row, node col)."""
-        from geoseg.scene.resampling import STEP
-
-        down = np.arange(rows.start // STEP, (rows.stop - 1) // STEP + 2) * float(STEP)
-        across = np.arange(cols.start // STEP, (cols.stop - 1) // STEP + 2) * float(STEP)
+        step = self.step
+        down = np.arange(rows.start // step, (rows.stop - 1) // step + 2) * float(step)
+        across = np.arange(cols.start // step, (cols.stop - 1) // step + 2) * float(step)
         grid_cols, grid_rows = np.meshgrid(across, down)
         found = np.stack(positions(self.source.place, self.place, grid_cols, grid_rows))
         found[:, ~np.isfinite(found).all(axis=0)] = np.nan
@@ -70,7 +71,7 @@ class Warp:
 
     def read(self, rows: slice, cols: slice) -> Read:
         """A window; one that needs much of the source is read in halves."""
-        from geoseg.scene.resampling import STEP, box_mean, source_window
+        from geoseg.scene.resampling import box_mean, source_window
 
         shape = (rows.stop - rows.start, cols.stop - cols.start)
         values = np.zeros((len(self.names), *shape), self.dtype)
@@ -79,9 +80,9 @@ class Warp:
             return values, valid
         extent = (int(self.source.place.shape[0]), int(self.source.place.shape[1]))
         nodes = self.nodes(rows, cols)
-        from_rows, from_cols = source_window(nodes, extent)
+        from_rows, from_cols = source_window(nodes, extent, self.step)
         needed = (from_rows.stop - from_rows.start) * (from_cols.stop - from_cols.start)
-        if needed > PIECE_PX and max(shape) > STEP:
+        if needed > PIECE_PX and max(shape) > self.step:
             cut = [(rows, part) for part in _halves(cols)] if shape[1] >= shape[0] else None
             for part_rows, part_cols in cut or [(part, cols) for part in _halves(rows)]:
                 inside = (
@@ -103,6 +104,8 @@ class Warp:
             extent=extent,
             rows=rows,
             cols=cols,
+            step=self.step,
+            jump=half_turn(self.source.place),
         )
 
 
@@ -239,7 +242,7 @@ def onto(node: Node, place: GeoBox) -> Node:
     if isinstance(node, Stack):
         return Stack(tuple(onto(part, place) for part in node.parts), place)
     # An overview at least twice as fine as the target: its own averaging then hardly shows, however it was made.
-    return Warp(node.coarser(_ratio(node.place, place) / 2), place)
+    return Warp(node.coarser(_ratio(node.place, place) / 2), place, node_step(place))
 
 
 def _ratio(source: GeoBox | Gcps, target: GeoBox) -> float:
@@ -279,7 +282,7 @@ def mosaic_of(parts: Sequence[Node]) -> Node:
     laid: list[Node] = []
     for part, box, here in zip(parts, boxes, aligned, strict=True):
         grid = GeoBox((box[3] - box[1], box[2] - box[0]), lattice * lattice.translation(box[0], box[1]), first.crs)
-        laid.append(part if here else Warp(part, grid))
+        laid.append(part if here else Warp(part, grid, node_step(grid)))
     return Mosaic(tuple(laid), tuple((box[1] - top, box[0] - left) for box in boxes), place)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +71,7 @@ def open_scene(
     """
     crs = None if crs is None else crs_text(crs)
     named, chosen = parse_bands(bands)
+    numbers = {number for number in named.values() if isinstance(number, int)}
     if _is_item(source):
         from geoseg.scene.stac import assets_of
 
@@ -81,9 +82,9 @@ def open_scene(
             raise OptionError("A scene needs at least one file, but the mapping of bands to files is empty.")
         node, name = _stack({band: (path, 1) for band, path in source.items()}, crs, alone=True), ""
     elif isinstance(source, str | os.PathLike):
-        node, name = open_file(source, crs=crs), _stem(source)
+        node, name = open_file(source, crs=crs, numbers=numbers), _stem(source)
     elif isinstance(source, Sequence):
-        node, name = _mosaic(list(source), crs), _stem(source[0]) if source else ""
+        node, name = _mosaic(list(source), crs, numbers), _stem(source[0]) if source else ""
     else:
         raise OptionError(
             f"A scene is opened from a path, a list of paths, a mapping or a STAC item, not from a {type(source)}."
@@ -139,16 +140,19 @@ def _named(scene: Scene, named: Mapping[str, int | str]) -> Scene:
     """The bands that the caller names, by number or by the name they have, under the names given."""
     if not named:
         return scene
-    chosen, lowered = [], [band.lower() for band in scene.bands]
+    lowered = [band.lower() for band in scene.bands]
+    stacked = isinstance(scene.node, Stack)
+    numbers = list(range(1, len(lowered) + 1) if stacked else next(scene.node.files()).indexes)
+    chosen = []
     for name, which in named.items():
-        if isinstance(which, str):
-            which = lowered.index(which.lower()) + 1 if which.lower() in lowered else which
-        if isinstance(which, str) or not 1 <= which <= len(lowered):
+        known: Sequence = lowered if isinstance(which, str) else numbers
+        which = which.lower() if isinstance(which, str) else which
+        if which not in known:
             raise SceneError(
-                f"A band is one of 1 to {len(lowered)} in {scene.name} ({', '.join(scene.bands)}), "
+                f"A band is one of {', '.join(map(str, numbers))} in {scene.name} ({', '.join(scene.bands)}), "
                 f"but {name}={which} was asked for. Correct --bands."
             )
-        chosen.append(which - 1)
+        chosen.append(known.index(which))
     picked = tuple(chosen)
     return replace(scene, node=scene.node.pick(picked), native=scene.native.pick(picked), bands=tuple(named))
 
@@ -160,10 +164,10 @@ def _gridded(node: Node, crs: str | None) -> Node:
     return onto(node, grid_in(node.place, crs or str(node.place.crs)))
 
 
-def _mosaic(paths: list, crs: str | None) -> Node:
+def _mosaic(paths: list, crs: str | None, numbers: Collection[int]) -> Node:
     if not paths:
         raise OptionError("A scene needs at least one file, but the list is empty.")
-    files = [open_file(path, crs=crs) for path in paths]
+    files = [open_file(path, crs=crs, numbers=numbers) for path in paths]
     if len(files) == 1:
         return files[0]
     first = files[0]

@@ -7,8 +7,8 @@ box of one pixel *is* the bilinear value). Only valid source pixels count. A tar
 centre lies in the source and at least half of its box (the part inside the source) is valid.
 
 GDAL's warper is not used: its result depends on the window asked for (approximated transformer, scale and
-overview chosen for each chunk). Here, positions are exact on a lattice of nodes every `STEP` target pixels
-anchored at pixel (0, 0) and interpolated between (an error of at most a few thousandths of a pixel), box
+overview chosen for each chunk). Here, positions are exact on a lattice of nodes every `step` target pixels
+anchored at pixel (0, 0) and interpolated between (an error of a few thousandths of a pixel at most), box
 edges are rounded to 2**-16 of a pixel, so weights and their sums are exact, and values are added in the
 order of the source's rows and columns.
 """
@@ -20,10 +20,7 @@ import math
 import numba
 import numpy as np
 
-__all__ = ["STEP", "box_mean", "source_window"]
-
-STEP = 16
-"""Target pixels between two nodes at which the source position is computed exactly."""
+__all__ = ["box_mean", "source_window"]
 
 _GRAIN = 65536.0
 
@@ -37,6 +34,8 @@ def box_mean(
     extent: tuple[int, int],
     rows: slice,
     cols: slice,
+    step: int = 16,
+    jump: float = np.inf,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means of the source over the boxes of a window of target pixels.
 
@@ -46,13 +45,17 @@ def box_mean(
         The source, (band, row, col) and (row, col): at least `source_window` of it.
     nodes
         Source positions (x, y) in pixels, float64 (2, node row, node col), at the corners of target pixels
-        whose row and column are multiples of `STEP`, from ``rows.start // STEP`` and ``cols.start // STEP`` on.
+        whose row and column are multiples of `step`, from ``rows.start // step`` and ``cols.start // step`` on.
     origin
         Row and column of ``values[:, 0, 0]`` in the whole source.
     extent
         Rows and columns of the whole source.
     rows, cols
         The window of target pixels.
+    step
+        Target pixels from one node to the next.
+    jump
+        Source pixels from one node to the next that are a jump, at the date line: nothing is there.
 
     Returns
     -------
@@ -73,15 +76,14 @@ def box_mean(
     out = np.zeros((values.shape[0], *shape), values.dtype)
     out_valid = np.zeros(shape, bool)
     if out.size and values.size:
-        whole = values.dtype.kind in "iu"
         _box_mean(
-            values, valid, nodes, origin[0], origin[1], extent[0], extent[1], rows.start, cols.start, whole,
-            out, out_valid,
+            values, valid, nodes, origin[0], origin[1], extent[0], extent[1], rows.start, cols.start, step, jump,
+            values.dtype.kind in "iu",            out, out_valid,
         )  # fmt: skip
     return out, out_valid
 
 
-def source_window(nodes: np.ndarray, extent: tuple[int, int]) -> tuple[slice, slice]:
+def source_window(nodes: np.ndarray, extent: tuple[int, int], step: int = 16) -> tuple[slice, slice]:
     """Rows and columns of the source that the boxes between these nodes may touch, cut at its extent.
 
     >>> nodes = np.array([[[10.0, 42.0], [10.0, 42.0]], [[0.0, 0.0], [8.0, 8.0]]])
@@ -96,7 +98,7 @@ def source_window(nodes: np.ndarray, extent: tuple[int, int]) -> tuple[slice, sl
         with np.errstate(invalid="ignore"):
             steps = [np.abs(np.diff(position, axis=i)).ravel() for i in (0, 1)]
         finite = np.concatenate([step[np.isfinite(step)] for step in steps] or [np.zeros(0)])
-        reach = max(1.0, math.sqrt(2.0) * finite.max(initial=0.0) / STEP) / 2 + 1
+        reach = max(1.0, math.sqrt(2.0) * finite.max(initial=0.0) / step) / 2 + 1
         position = position[np.isfinite(position)]
         start = int(min(max(math.floor(position.min() - reach), 0), size))
         stop = int(min(max(math.ceil(position.max() + reach), start), size))
@@ -106,28 +108,30 @@ def source_window(nodes: np.ndarray, extent: tuple[int, int]) -> tuple[slice, sl
 
 @numba.njit(nogil=True, cache=True)
 def _box_mean(  # pragma: no cover - compiled
-    values, valid, nodes, row_origin, col_origin, height, width, row0, col0, whole, out, out_valid
+    values, valid, nodes, row_origin, col_origin, height, width, row0, col0, step, jump, whole, out, out_valid
 ):
     bands, rows, cols = out.shape
     total = np.zeros(bands)
-    first_i, first_j = row0 // STEP, col0 // STEP
+    first_i, first_j = row0 // step, col0 // step
     for r in range(rows):
-        i = (row0 + r) // STEP
-        down = ((row0 + r) - i * STEP + 0.5) / STEP
+        i = (row0 + r) // step
+        down = ((row0 + r) - i * step + 0.5) / step
         i -= first_i
         for c in range(cols):
-            j = (col0 + c) // STEP
-            across = ((col0 + c) - j * STEP + 0.5) / STEP
+            j = (col0 + c) // step
+            across = ((col0 + c) - j * step + 0.5) / step
             j -= first_j
             x00, x01, x10, x11 = nodes[0, i, j], nodes[0, i, j + 1], nodes[0, i + 1, j], nodes[0, i + 1, j + 1]
+            if max(abs(x01 - x00), abs(x10 - x00), abs(x11 - x10)) > jump:
+                continue
             y00, y01, y10, y11 = nodes[1, i, j], nodes[1, i, j + 1], nodes[1, i + 1, j], nodes[1, i + 1, j + 1]
             x = (1 - down) * ((1 - across) * x00 + across * x01) + down * ((1 - across) * x10 + across * x11)
             y = (1 - down) * ((1 - across) * y00 + across * y01) + down * ((1 - across) * y10 + across * y11)
             if not (0 <= x < width and 0 <= y < height):  # also where a position is not finite
                 continue
             # The side of the box: the length of the target pixel's two sides along each source axis.
-            half_x = 0.5 * max(1.0, math.hypot(x01 - x00, x10 - x00) / STEP)
-            half_y = 0.5 * max(1.0, math.hypot(y01 - y00, y10 - y00) / STEP)
+            half_x = 0.5 * max(1.0, math.hypot(x01 - x00, x10 - x00) / step)
+            half_y = 0.5 * max(1.0, math.hypot(y01 - y00, y10 - y00) / step)
             left = max(math.floor((x - half_x) * _GRAIN + 0.5) / _GRAIN, 0.0)
             right = min(math.floor((x + half_x) * _GRAIN + 0.5) / _GRAIN, float(width))
             top = max(math.floor((y - half_y) * _GRAIN + 0.5) / _GRAIN, 0.0)
