@@ -106,9 +106,7 @@ def test_no_space_says_so(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_driver_that_fails_on_a_full_disk_without_a_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_driver_that_fails_on_a_full_disk_without_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "_FULL_BYTES", 1 << 62)
     with pytest.raises(OutputError, match=r"No space left on device \(write error\)"):
         write(tmp_path / "a.tif", fail(RuntimeError("write error")))
