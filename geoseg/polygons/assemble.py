@@ -17,7 +17,7 @@ __all__ = ["assemble"]
 
 
 @njit(nogil=True, cache=True)
-def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, steps, spacing):
+def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, surfaces, cells):
     """Write finished groups out.
 
     Parameters
@@ -28,10 +28,10 @@ def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transfor
         Totals over them.
     transform : (6,) float64
         a, b, c, d, e, f of the grid's affine transform.
-    steps : (row node, col node, 2) float64
-        Metres on the ground per column step and per row step, at regular places of the lattice.
-    spacing : (2,) float64
-        Lattice rows, and columns, from one of these places to the next.
+    surfaces : (row cell, col cell, 2, 4) float64
+        Metres on the ground per column step and per row step, as s0 + s1 * col + row * (s2 + s3 * col) in each cell.
+    cells : (2,) float64
+        Cells per lattice row and per column.
 
     Returns
     -------
@@ -73,27 +73,22 @@ def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transfor
             if is_exterior(pool, pieces, rings[k]):
                 part_offsets[p] = r
                 p += 1
-            start = pieces[rings[k]].start
-            size = pieces[rings[k]].size
             ring_offsets[r] = n
             r += 1
-            y0 = pool[start] >> 32
-            x0 = (pool[start] & 0xFFFFFFFF) >> 1
-            for v in range(size + 1):
-                vertex = pool[start + (v if v < size else 0)]
-                y = vertex >> 32
-                x = (vertex & 0xFFFFFFFF) >> 1
+            start = pieces[rings[k]].start
+            size = pieces[rings[k]].size
+            vertices = pool[start : start + size]
+            for v in range(size):
+                y, x = _place(vertices[v])
                 to = n + (size - v if turn else v)
                 coords[to, 0] = c + x * a + y * b
                 coords[to, 1] = f + x * d + y * e
-                if x == x0:
-                    count -= x * (y - y0)
-                    perimeter += abs(y - y0) * _step(steps, spacing, x, 0.5 * (y + y0), 1)
-                else:
-                    perimeter += abs(x - x0) * _step(steps, spacing, 0.5 * (x + x0), y, 0)
-                x0 = x
-                y0 = y
+            close, first = (n, n + size) if turn else (n + size, n)
+            coords[close] = coords[first]
             n += size + 1
+            inside, length = _measure(vertices, surfaces, cells)
+            count += inside
+            perimeter += length
         pixels[i] = count
         perimeters[i] = perimeter
         feature_offsets[i + 1] = p
@@ -102,18 +97,31 @@ def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transfor
     return coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters
 
 
-@njit(nogil=True, cache=True)
-def _step(steps, spacing, x, y, axis):
-    """Length of a step at a place, bilinear between the nodes."""
-    u = x / spacing[1]
-    v = y / spacing[0]
-    i = min(np.int64(v), steps.shape[0] - 2)
-    j = min(np.int64(u), steps.shape[1] - 2)
-    u -= j
-    v -= i
-    north = steps[i, j, axis] * (1.0 - u) + steps[i, j + 1, axis] * u
-    south = steps[i + 1, j, axis] * (1.0 - u) + steps[i + 1, j + 1, axis] * u
-    return north * (1.0 - v) + south * v
+@njit(nogil=True, cache=True, inline="always")
+def _place(vertex):
+    """Lattice row and column of a vertex."""
+    return vertex >> 32, (vertex & 0xFFFFFFFF) >> 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _measure(vertices, surfaces, cells):
+    """Pixels inside a ring (negative for a hole) and its length on the ground."""
+    pixels = np.int64(0)
+    length = 0.0
+    y0, x0 = _place(vertices[-1])
+    for v in range(vertices.shape[0]):
+        y, x = _place(vertices[v])
+        along_column = x == x0
+        pixels -= x * (y - y0)
+        u = 0.5 * (x + x0)
+        w = 0.5 * (y + y0)
+        i = min(np.int64(w * cells[0]), surfaces.shape[0] - 1)
+        j = min(np.int64(u * cells[1]), surfaces.shape[1] - 1)
+        s = surfaces[i, j, int(along_column)]
+        length += (abs(x - x0) + abs(y - y0)) * (s[0] + s[1] * u + w * (s[2] + s[3] * u))
+        x0 = x
+        y0 = y
+    return pixels, length
 
 
 @njit(nogil=True, cache=True)

@@ -35,7 +35,7 @@ REGION = np.dtype(
 
 
 @njit(nogil=True, cache=True)
-def new_region(regions, h, value):
+def new_region(regions, h):
     """Make row h of the table a region without anything."""
     regions[h].parent = h
     regions[h].group = h
@@ -43,7 +43,7 @@ def new_region(regions, h, value):
     regions[h].last = NONE
     regions[h].kept_first = NONE
     regions[h].kept_last = NONE
-    regions[h].value = value
+    regions[h].value = 0
     regions[h].bottom = 0
     regions[h].area = 0
     regions[h].confidence = 0

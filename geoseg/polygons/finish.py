@@ -92,7 +92,7 @@ def settle(regions, n_regions, nodes, pool, pieces, eight):
                 regions[h].last,
             )
             regions[h].first = NONE
-        n_done += np.int64(group == h and not group_open[h])
+        n_done += int(group == h and not group_open[h])
 
     done = np.empty(n_done, np.int32)
     keys = np.empty(n_done, np.int64)
@@ -107,7 +107,7 @@ def settle(regions, n_regions, nodes, pool, pieces, eight):
             key = pool[pieces[ring].start]
             while ring != NONE:
                 n_rings += 1
-                n_parts += np.int64(is_exterior(pool, pieces, ring))
+                n_parts += int(is_exterior(pool, pieces, ring))
                 n_vertices += pieces[ring].size + 1
                 key = min(key, pool[pieces[ring].start])
                 ring = pieces[ring].next

@@ -29,12 +29,12 @@ _FOLLOWED = np.int32(-1)
 
 
 @njit(nogil=True, cache=True)
-def follow(corners, n, head, tail, nodes, pool, n_pool, pieces, n_pieces, regions, n_regions):
+def follow(corners, sums, n, head, tail, nodes, pool, n_pool, pieces, n_pieces, regions, n_regions):
     """Walk every boundary of a strip.
 
     Parameters
     ----------
-    corners, n
+    corners, sums, n
         From `scan`; corners 1..len(nodes) stand for the open boundaries `nodes`. Afterwards corner.region is its row
         in the table of regions.
     head, tail
@@ -48,9 +48,10 @@ def follow(corners, n, head, tail, nodes, pool, n_pool, pieces, n_pieces, region
     nodes, n_pool, n_pieces, n_regions
         Nodes for the boundaries that are open now.
     """
+    n_nodes = nodes.shape[0]
     n_open = 0
     for x in range(head.shape[0]):
-        n_open += np.int64(head[x] > 0)
+        n_open += int(head[x] > 0)
     now_open = np.empty(n_open, NODE)
     first_open = n_regions
     k = 0
@@ -69,18 +70,10 @@ def follow(corners, n, head, tail, nodes, pool, n_pool, pieces, n_pieces, region
         if corners[start].next != _FOLLOWED:
             n_pool, n_pieces = _follow_ring(corners, start, nodes, pool, n_pool, pieces, n_pieces, regions, n_regions)
             n_regions += 1
+    for c in range(n_nodes + 1, n):  # apart from the walk, which jumps about, so that it touches less memory
+        regions[corners[c].region].area += sums[c, 0]
+        regions[corners[c].region].confidence += sums[c, 1]
     return now_open, n_pool, n_pieces, n_regions
-
-
-@njit(nogil=True, cache=True)
-def _leave(corners, c, regions, h):
-    """Count a corner for its region, mark it as followed, and return the next one."""
-    following = corners[c].next
-    corners[c].next = _FOLLOWED
-    corners[c].region = h
-    regions[h].area += corners[c].area
-    regions[h].confidence += corners[c].confidence
-    return following
 
 
 @njit(nogil=True, cache=True)
@@ -92,7 +85,7 @@ def _follow_open(corners, c, nodes, pool, n_pool, pieces, n_pieces, regions, h, 
     in_piece = False
     value = np.int32(0)
     lowest = np.int64(0)
-    new_region(regions, h, value)
+    new_region(regions, h)
     while c > 0:
         if c <= n_nodes:
             node = nodes[c - 1]
@@ -121,7 +114,10 @@ def _follow_open(corners, c, nodes, pool, n_pool, pieces, n_pieces, regions, h, 
             pool[n_pool] = corners[c].at
             n_pool += 1
             pieces[last].size += 1
-        c = _leave(corners, c, regions, h)
+        following = corners[c].next
+        corners[c].next = _FOLLOWED
+        corners[c].region = h
+        c = following
     regions[h].value = value
     regions[h].bottom = lowest >> 32
     now_open[k].first = first
@@ -138,7 +134,7 @@ def _follow_ring(corners, start, nodes, pool, n_pool, pieces, n_pieces, regions,
     n_saddles = np.int64(0)
     value = np.int32(0)
     lowest = np.int64(0)
-    new_region(regions, h, value)
+    new_region(regions, h)
     c = np.int32(start)
     while True:
         if c <= n_nodes:
@@ -161,7 +157,10 @@ def _follow_ring(corners, start, nodes, pool, n_pool, pieces, n_pieces, regions,
             pool[n_pool] = at
             n_saddles += at & SADDLE
             n_pool += 1
-        c = _leave(corners, c, regions, h)
+        following = corners[c].next
+        corners[c].next = _FOLLOWED
+        corners[c].region = h
+        c = following
         if c == start:
             break
     regions[h].value = value

@@ -41,13 +41,14 @@ class Ground:
     """a, b, c, d, e, f of the affine transform."""
     unit_m2: float
     """Areas are summed as integers of this unit."""
-    steps: np.ndarray
-    """(row node, col node, 2) float64: metres per column step and per row step."""
-    spacing: np.ndarray
-    """(2,) float64: lattice rows and columns from one node of `steps` to the next."""
+    surfaces: np.ndarray
+    """(row cell, col cell, 2, 4) float64: metres per column step and per row step, bilinear in each cell: s0 + s1 * col
+    + row * (s2 + s3 * col)."""
+    cells: np.ndarray
+    """(2,) float64: cells per lattice row and per column."""
 
 
-FLAT = Ground((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1.0, np.ones((2, 2, 2)), np.full(2, 2.0**31))
+FLAT = Ground((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1.0, np.array([[[[1.0, 0.0, 0.0, 0.0]] * 2]]), np.zeros(2))
 """Pixels of 1 m × 1 m; coordinates are columns and rows."""
 
 
@@ -125,6 +126,7 @@ class _Tracer:
         self.front = new_front(width, dtype, nodata)
         self.rows = 0
         self.corners = np.empty(1 << 12, CORNER)
+        self.sums = np.empty((1 << 12, 2), np.int64)
         self.nodes = np.empty(0, NODE)
         self.pool = np.empty(0, np.int64)
         self.pieces = np.empty(0, PIECE)
@@ -136,7 +138,7 @@ class _Tracer:
         """Read a strip and give what it finished."""
         n_open = len(self.nodes)
         self.corners[: n_open + 1] = np.zeros((), CORNER)
-        self.corners, n, joins, touches, complete = scan(
+        self.corners, self.sums, n, joins, touches, complete = scan(
             strip.values,
             self.rows,
             self.nodata,
@@ -146,6 +148,7 @@ class _Tracer:
             self.ground.unit_m2,
             _NO_CONFIDENCE if strip.confidence is None else strip.confidence,
             self.corners,
+            self.sums,
             n_open + 1,
             self.eight,
         )
@@ -159,6 +162,7 @@ class _Tracer:
         self._make_room(n)
         self.nodes, self.n_pool, self.n_pieces, self.n_regions = follow(
             self.corners,
+            self.sums,
             n,
             self.front.head,
             self.front.tail,
@@ -204,8 +208,8 @@ class _Tracer:
             self.pieces,
             self.regions,
             self.ground.transform,
-            self.ground.steps,
-            self.ground.spacing,
+            self.ground.surfaces,
+            self.ground.cells,
         )
         return Traced(
             self.regions["value"][done],

@@ -34,13 +34,11 @@ from numba import njit
 
 from geoseg.areas import column_area_units
 
-__all__ = ["CORNER", "END", "SADDLE", "VOID", "Front", "grown", "new_front", "scan"]
+__all__ = ["CORNER", "END", "SADDLE", "VOID", "Front", "new_front", "scan"]
 
 CORNER = np.dtype(
     [
         ("at", np.int64),  # lattice vertex: row << 32 | column << 1 | SADDLE
-        ("area", np.int64),  # this corner's part of the region's area, integer units
-        ("confidence", np.int64),  # likewise of the sum of confidence
         ("next", np.int32),  # the corner that follows with the region on the left, 0 = not yet known
         ("region", np.int32),  # the value of the region's pixels; its row in the table of regions once followed
     ],
@@ -89,7 +87,7 @@ def new_front(width: int, dtype: np.dtype, nodata: int) -> Front:
 
 
 @njit(nogil=True, cache=True)
-def grown(array, used, need):
+def _grown(array, used, need):
     """The array with room for `need` items in its first axis; the first `used` are kept."""
     if need <= array.shape[0]:
         return array
@@ -114,11 +112,11 @@ def _find_changes(row, width, changes):
         if different != 0:
             for k in range(_LANES):
                 changes[n] = x + k
-                n += np.int64(row[x + k] != row[x + k + 1])
+                n += int(row[x + k] != row[x + k + 1])
         x += _LANES
     while x <= width:
         changes[n] = x
-        n += np.int64(row[x] != row[x + 1])
+        n += int(row[x] != row[x + 1])
         x += 1
     changes[n] = END
     return n
@@ -149,7 +147,7 @@ def _add_confidence(changes, totals, row, confidence, nodata):
                 total += confidence[k]
                 largest = max(largest, confidence[k])
             cumulative += total
-            complete &= largest <= 100
+            complete = complete and bool(largest <= 100)
         totals[x] += cumulative
         left = x
         i += 1
@@ -157,11 +155,11 @@ def _add_confidence(changes, totals, row, confidence, nodata):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _corner(corners, n, at, value, nodata):
+def _corner(corners, sums, n, at, value, nodata):
     """Make a corner, unless the region is nodata; return its number and the number that comes next."""
     corners[n].at = at
-    corners[n].area = 0
-    corners[n].confidence = 0
+    sums[n, 0] = 0
+    sums[n, 1] = 0
     corners[n].next = 0
     corners[n].region = np.int32(value)
     if value == nodata:
@@ -170,7 +168,7 @@ def _corner(corners, n, at, value, nodata):
 
 
 @njit(nogil=True, cache=True)
-def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, n, eight):
+def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sums, n, eight):
     """Read rows of pixels and make the corners on the lattice rows above each of them.
 
     Parameters
@@ -189,6 +187,8 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, n, 
         Percent, or (0, 0) when there is none.
     corners : (capacity,) CORNER
         Corners below `n` are there already: the void, and a stand-in for each boundary that is still open.
+    sums : (capacity, 2) int64
+        Each corner's part of its region's area, and of its sum of confidence.
     n : int
         Number of corners so far.
     eight : bool
@@ -196,8 +196,8 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, n, 
 
     Returns
     -------
-    corners, n
-        With the new corners; the array may have been replaced by a larger one.
+    corners, sums, n
+        With the new corners; the arrays may have been replaced by larger ones.
     joins, touches : (m, 2) int32
         Pairs of corners that belong to the same region, though maybe on different rings (a hole and what surrounds
         it); pairs of corners whose pixels have the same value and touch diagonally.
@@ -223,7 +223,8 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, n, 
     for r in range(rows.shape[0]):
         below[1 : width + 1] = rows[r]
         n_below = _find_changes(below, width, below_changes)
-        corners = grown(corners, n, n + 4 * (n_above + n_below) + 8)
+        corners = _grown(corners, n, n + 4 * (n_above + n_below) + 8)
+        sums = _grown_pairs(sums, n, n + 4 * (n_above + n_below) + 8)
         joins = _grown_pairs(joins, n_joins, n_joins + n_below + 1)
         touches = _grown_pairs(touches, n_touches, n_touches + 2 * n_below + 2)
         row_bits = np.int64(row0 + r) << 32
@@ -255,21 +256,21 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, n, 
 
             # One corner for each region around the vertex, clockwise from the north-west pixel.
             at = row_bits | np.int64(x) << 1
-            c_nw, n = _corner(corners, n, at, nw, nodata)
+            c_nw, n = _corner(corners, sums, n, at, nw, nodata)
             c_ne, c_se, c_sw = c_nw, c_nw, c_nw
             if north:
-                c_ne, n = _corner(corners, n, at, ne, nodata)
+                c_ne, n = _corner(corners, sums, n, at, ne, nodata)
             if west:
                 c_se = c_ne
                 if east:
-                    c_se, n = _corner(corners, n, at, se, nodata)
+                    c_se, n = _corner(corners, sums, n, at, se, nodata)
                 c_sw = c_se
                 if south:
-                    c_sw, n = _corner(corners, n, at, sw, nodata)
+                    c_sw, n = _corner(corners, sums, n, at, sw, nodata)
             elif not east:
                 c_se = c_ne
             elif south:
-                c_se, n = _corner(corners, n, at, se, nodata)
+                c_se, n = _corner(corners, sums, n, at, se, nodata)
                 if not north and c_nw != VOID:
                     # The region has all but the south-east pixel: perhaps the first corner of a hole, whose ring then
                     # is joined with the ring at the west end of the run above.
@@ -283,21 +284,21 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, n, 
                     corners[c_se].at |= SADDLE
                     touches[n_touches, 0] = c_nw
                     touches[n_touches, 1] = c_se
-                    n_touches += np.int64(eight)
+                    n_touches += int(eight)
                 if ne == sw and c_ne != VOID:
                     corners[c_ne].at |= SADDLE
                     corners[c_sw].at |= SADDLE
                     touches[n_touches, 0] = c_ne
                     touches[n_touches, 1] = c_sw
-                    n_touches += np.int64(eight)
+                    n_touches += int(eight)
 
             if north:
                 corners[c_nw].next = head[x]
                 corners[tail[x]].next = c_ne
-                corners[c_nw].area += front.area[x]
-                corners[c_ne].area -= front.area[x]
-                corners[c_nw].confidence += front.confidence[x]
-                corners[c_ne].confidence -= front.confidence[x]
+                sums[c_nw, 0] += front.area[x]
+                sums[c_ne, 0] -= front.area[x]
+                sums[c_nw, 1] += front.confidence[x]
+                sums[c_ne, 1] -= front.confidence[x]
             if west:
                 corners[top].next = c_nw
                 corners[c_sw].next = bottom
@@ -307,10 +308,10 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, n, 
             if south:
                 head[x] = c_sw
                 tail[x] = c_se
-                corners[c_sw].area -= front.area[x]
-                corners[c_se].area += front.area[x]
-                corners[c_sw].confidence -= front.confidence[x]
-                corners[c_se].confidence += front.confidence[x]
+                sums[c_sw, 0] -= front.area[x]
+                sums[c_se, 0] += front.area[x]
+                sums[c_sw, 1] -= front.confidence[x]
+                sums[c_se, 1] += front.confidence[x]
             else:
                 head[x] = VOID
                 tail[x] = VOID
@@ -324,7 +325,7 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, n, 
 
     front.above[:] = above
     front.changes[:] = above_changes
-    return corners, n, joins[:n_joins], touches[:n_touches], complete
+    return corners, sums, n, joins[:n_joins], touches[:n_touches], complete
 
 
 @njit(nogil=True, cache=True)

@@ -21,7 +21,8 @@ from geoseg.polygons.stream import Ground, Strip, Traced, trace_polygons
 __all__ = ["iter_polygons", "vectorize"]
 
 _BATCH = 20_000  # polygons; fewer, larger frames are faster to build and to write
-_STEP_NODES = 512  # along each axis, at which ground lengths are sampled
+_LENGTH_TOLERANCE = 2e-6  # relative, of a step's length on the ground
+_MOST_CELLS = 4096  # along each axis
 _NO_NODATA = np.iinfo(np.int32).min  # stands for nodata in maps that have none
 
 _DTYPES = {
@@ -41,7 +42,7 @@ def vectorize(
     *,
     confidence: xr.DataArray | None = None,
     connectivity: int = 4,
-    strip_rows: int = 128,
+    strip_rows: int = 64,
     threads: int = 1,
 ) -> gpd.GeoDataFrame:
     """The polygons of a class map or an object map: exactly its pixels, edge-matched, with true areas.
@@ -104,7 +105,7 @@ def iter_polygons(
     *,
     confidence: xr.DataArray | None = None,
     connectivity: int = 4,
-    strip_rows: int = 128,
+    strip_rows: int = 64,
     threads: int = 1,
 ) -> Iterator[gpd.GeoDataFrame]:
     """`vectorize` in batches: polygons leave when they are finished, so memory does not grow with the map's height.
@@ -308,12 +309,40 @@ def _check_confidence(class_map: xr.DataArray, confidence: xr.DataArray) -> None
 
 
 def _ground(geobox: GeoBox, areas: PixelAreas) -> Ground:
-    """Ground lengths on a lattice of nodes: fine enough for any grid, small for a large one."""
-    height, width = geobox.shape
-    rows = np.linspace(0.0, height, min(height, _STEP_NODES) + 1)
-    cols = np.linspace(0.0, width, min(width, _STEP_NODES) + 1)
-    at_cols, at_rows = np.meshgrid(cols, rows)
-    east, south = areas.edge_lengths(at_cols.ravel(), at_rows.ravel())
-    steps = np.stack([east, south], axis=-1).reshape(len(rows), len(cols), 2)
-    spacing = np.array([height / (len(rows) - 1), width / (len(cols) - 1)])
-    return Ground(tuple(geobox.transform)[:6], areas.unit_m2, steps, spacing)
+    """Ground lengths as bilinear surfaces over a few cells: halved until the middles of cells are met."""
+    counts = [1, 1]
+    while True:
+        rows, cols = (np.linspace(0.0, n, 2 * k + 1) for n, k in zip(geobox.shape, counts, strict=True))
+        at_cols, at_rows = np.meshgrid(cols, rows)
+        lengths = np.stack(areas.edge_lengths(at_cols.ravel(), at_rows.ravel()), axis=-1)
+        lengths = lengths.reshape(len(rows), len(cols), 2)
+        errors = [
+            np.max(abs(v[:-2:2] + v[2::2] - 2 * v[1::2]) / np.maximum(v[:-2:2] + v[2::2], 1e-300))
+            for v in (lengths, lengths.swapaxes(0, 1))
+        ]
+        more = [
+            error > _LENGTH_TOLERANCE and k < min(n, _MOST_CELLS)
+            for error, k, n in zip(errors, counts, geobox.shape, strict=True)
+        ]
+        if not any(more):
+            break
+        counts = [2 * k if halve else k for k, halve in zip(counts, more, strict=True)]
+    nodes = lengths[::2, ::2]
+    rows, cols = rows[::2, None, None], cols[::2, None]
+    height, width = rows[1] - rows[0], cols[1] - cols[0]
+    north, south = nodes[:-1], nodes[1:]
+    by_col = np.diff(north, axis=1) / width
+    by_row = (south - north)[:, :-1] / height
+    by_both = (np.diff(south, axis=1) / width - by_col) / height
+    row, col = rows[:-1], cols[:-1]  # of each cell's first corner, from where the surface is moved to the map's
+    surfaces = np.stack(
+        [
+            north[:, :-1] - by_col * col - by_row * row + by_both * row * col,
+            by_col - by_both * row,
+            by_row - by_both * col,
+            by_both,
+        ],
+        axis=-1,
+    )
+    cells = np.array(counts) / geobox.shape
+    return Ground(tuple(geobox.transform)[:6], areas.unit_m2, np.ascontiguousarray(surfaces), cells)
