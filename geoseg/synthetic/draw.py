@@ -9,7 +9,7 @@ import numpy as np
 
 from geoseg.classes import ClassInfo
 from geoseg.errors import OptionError
-from geoseg.synthetic.styles import STYLES, look_of
+from geoseg.synthetic.styles import STYLES, Light, Look, look_of
 from geoseg.synthetic.window import paint, shade
 from geoseg.synthetic.world import (
     BLOCK_DTYPE,
@@ -34,7 +34,9 @@ CLASSES = (
 """The classes of the truth, the same as those of the model ``landcover-aerial``."""
 
 _TALLEST_M = 23.0
+# A window is drawn in parts, so that its tables and its shadows' halo stay small beside it.
 _PART_PX = 1024
+_PART_M = 8000.0
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,10 @@ def draw_window(
     rgb = np.zeros((3, row1 - row0, col1 - col0), np.uint8)
     truth = np.empty(rgb.shape[1:], np.uint8)
     ids = np.empty(rgb.shape[1:], np.uint32)
-    for top in range(row0, row1, _PART_PX):
-        for left in range(col0, col1, _PART_PX):
-            bottom, right = min(top + _PART_PX, row1), min(left + _PART_PX, col1)
+    part = max(16, min(_PART_PX, int(_PART_M / spec.resolution_m)))
+    for top in range(row0, row1, part):
+        for left in range(col0, col1, part):
+            bottom, right = min(top + part, row1), min(left + part, col1)
             here = slice(top - row0, bottom - row0), slice(left - col0, right - col0)
             drawn = _draw(spec, top, bottom, left, right, picture=picture)
             rgb[:, *here], truth[here], ids[here] = drawn
@@ -145,7 +148,10 @@ def _span(part: slice, name: str) -> tuple[int, int]:
     return int(part.start), int(part.stop)
 
 
-def _draw(spec, row0, row1, col0, col1, *, picture):  # type: ignore[no-untyped-def]
+def _draw(
+    spec: SyntheticScene, row0: int, row1: int, col0: int, col1: int, *, picture: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One part; shadows reach in from a halo around it."""
     look, palette, light = look_of(spec.style, spec.seed, spec.date)
     res = float(spec.resolution_m)
     # The way to the sun in whole pixels, about 0.6 m a step; the same for every window.
@@ -173,7 +179,15 @@ def _draw(spec, row0, row1, col0, col1, *, picture):  # type: ignore[no-untyped-
     return out, cls[inner], ids[inner]
 
 
-def _world(spec, look, palette, light, row0, col0, shape) -> World:  # type: ignore[no-untyped-def]
+def _world(
+    spec: SyntheticScene,
+    look: Look,
+    palette: np.ndarray,
+    light: Light,
+    row0: int,
+    col0: int,
+    shape: tuple[int, int],
+) -> World:
     """Constants and tables for one window; tables hold fixed nodes of the world, so they are no state."""
     res = float(spec.resolution_m)
     x0, y0 = spec.origin_m[0] + col0 * res, spec.origin_m[1] - row0 * res

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["STYLES", "Look", "look_of"]
+__all__ = ["STYLES", "Light", "Look", "look_of"]
 
 
 class Look(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def light_up(w, z, rgb, steps, light, halo, out):
                 out[m, r, k] = np.uint8(min(255.0, max(0.0, value + 0.5)))
 
 
-def _cached(sources: str):  # type: ignore[no-untyped-def]
+def _cached(sources: str) -> tuple[Callable[..., None], Callable[..., None]]:
     """The two functions that numba keeps on disk.
 
     numba's cache compares the file of a function, not the files of what it calls, but it does compare the variables
