@@ -72,21 +72,26 @@ def gdal_polygons(da: xr.DataArray, connectivity: int, nodata: int = 255) -> tup
     return geometries, np.array([value for _, value in found], dtype=np.int64)
 
 
-def without_straight_vertices(polygon: shapely.Polygon) -> shapely.Polygon:
+def without_straight_vertices(polygons: np.ndarray) -> np.ndarray:
     """Drop vertices at which an axis-parallel ring goes straight on: exact, unlike a simplification."""
-
-    def turning(ring):
-        at = np.asarray(ring.coords)[:-1]
-        before, after = np.roll(at, 1, axis=0), np.roll(at, -1, axis=0)
-        straight = ((before == at) & (at == after)).any(axis=1)
-        return at[~straight]
-
-    return shapely.Polygon(turning(polygon.exterior), [turning(ring) for ring in polygon.interiors])
+    _, at, (rings, parts) = shapely.to_ragged_array(polygons)
+    first, last = rings[:-1], rings[1:] - 1  # the last vertex of a ring repeats its first
+    before, after = np.arange(len(at)) - 1, np.minimum(np.arange(len(at)) + 1, len(at) - 1)
+    before[first] = last - 1
+    kept = ~((at[before] == at) & (at == at[after])).any(axis=1)
+    kept[last] = False
+    ring = np.repeat(np.arange(len(first)), np.diff(rings))[kept]
+    new = np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=len(first)) + 1)])
+    turning = np.empty((new[-1], 2))
+    turning[np.arange(len(ring)) + ring] = at[kept]
+    turning[new[1:] - 1] = turning[new[:-1]]
+    return shapely.from_ragged_array(shapely.GeometryType.POLYGON, turning, (new, parts))
 
 
 def as_set(geometries, classes) -> Counter:
-    plain = [without_straight_vertices(polygon) for polygon in geometries]
-    wkb = shapely.to_wkb(shapely.normalize(np.array(plain, dtype=object)))
+    if len(geometries) == 0:
+        return Counter()
+    wkb = shapely.to_wkb(shapely.normalize(without_straight_vertices(np.asarray(geometries, dtype=object))))
     return Counter(zip(wkb.tolist(), np.asarray(classes).tolist(), strict=True))
 
 
@@ -100,7 +105,7 @@ def assert_same(left, right) -> None:
         assert one.tobytes() == other.tobytes() or (one.dtype == object and one.tolist() == other.tolist()), name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rasters())
 def test_four_connected_equals_gdal(values):
     da = make_map(values)
@@ -111,7 +116,7 @@ def test_four_connected_equals_gdal(values):
     assert (parcels.geometry.geom_type == "Polygon").all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rasters())
 def test_eight_connected_has_gdals_regions(values):
     da = make_map(values)
@@ -125,7 +130,7 @@ def test_eight_connected_has_gdals_regions(values):
     assert (parcels.area == 100 * parcels.pixels).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rasters(), st.sampled_from([4, 8]), st.sampled_from([NORTH_UP, SOUTH_UP, SHEARED]))
 def test_polygons_are_a_valid_coverage(values, connectivity, transform):
     parcels = vectorize(make_map(values, transform), connectivity=connectivity)
@@ -135,7 +140,7 @@ def test_polygons_are_a_valid_coverage(values, connectivity, transform):
     assert shapely.is_ccw(shapely.get_exterior_ring(parts.to_numpy())).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rasters(), st.sampled_from([4, 8]), st.integers(0, 2**32))
 def test_sums_equal_those_over_labelled_pixels(values, connectivity, seed):
     percent = np.random.default_rng(seed).integers(0, 101, values.shape).astype(np.uint8)
@@ -330,9 +335,9 @@ def test_wrong_use_is_told():
 @pytest.mark.parametrize(
     ("name", "rows", "cols"),
     [
-        ("classmaps/nlcd_zion.tif", slice(0, 600), slice(0, 600)),
-        ("classmaps/paletted_7168x8704.tif", slice(3000, 3400), slice(3000, 3400)),
-        ("prodes/PRODES_LANDSAT_AMZ_2000-08-01_2020-07-31_class_v20220606.tif", slice(0, 500), slice(0, 500)),
+        ("classmaps/nlcd_zion.tif", slice(800, 1050), slice(550, 800)),
+        ("classmaps/paletted_7168x8704.tif", slice(5400, 5900), slice(5600, 6100)),
+        ("prodes/PRODES_LANDSAT_AMZ_2000-08-01_2020-07-31_class_v20220606.tif", slice(200, 450), slice(200, 600)),
     ],
 )
 def test_real_maps_equal_gdal(data_dir, name, rows, cols):
