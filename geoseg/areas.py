@@ -281,7 +281,8 @@ def class_areas(class_map: xr.DataArray) -> pd.DataFrame:
     pixels: dict[int, int] = {}
     units: dict[int, int] = {}
     invalid_pixels = invalid_units = 0
-    for row0, strip in iter_strips(class_map):
+    rows = 512 if class_map.dtype == np.uint8 else 64  # wider types are copied as int64
+    for row0, strip in iter_strips(class_map, rows=rows):
         bins, lowest, size = _as_bins(strip, nodata)
         counts, sums = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
         knots, coefs = areas.table(row0, row0 + len(strip))
@@ -293,13 +294,13 @@ def class_areas(class_map: xr.DataArray) -> pd.DataFrame:
             pixels[value] = pixels.get(value, 0) + int(counts[index])
             units[value] = units.get(value, 0) + int(sums[index])
     valid_units = sum(units.values())
-    rows = []
+    records = []
     for value in sorted((set(names) - {nodata}) | set(pixels)):
         area_m2 = units.get(value, 0) * areas.unit_m2
         share = units.get(value, 0) / valid_units if valid_units else 0.0
         name = names.get(value, f"class {value}")
-        rows.append((value, name, pixels.get(value, 0), area_m2, area_m2 / 1e4, share))
-    table = pd.DataFrame(rows, columns=["class", "class_name", "pixels", "area_m2", "area_ha", "share"])
+        records.append((value, name, pixels.get(value, 0), area_m2, area_m2 / 1e4, share))
+    table = pd.DataFrame(records, columns=["class", "class_name", "pixels", "area_m2", "area_ha", "share"])
     table = table.astype(
         {"class": "int64", "pixels": "int64", "area_m2": "float64", "area_ha": "float64", "share": "float64"}
     )

@@ -22,7 +22,7 @@ from geoseg.files import replacing
 __all__ = ["write_class_map", "write_confidence_map"]
 
 _TILE_PX = 512
-_CACHE_MB = 128  # of GDAL: by default it takes 5 % of the machine's memory, whatever the raster needs
+_CACHE_MB = 64  # of GDAL: by default it takes 5 % of the machine's memory, whatever the raster needs
 
 
 def write_class_map(
@@ -188,7 +188,8 @@ class _Cog:
             dataset = rasterio.open(self.strips, "w", **profile)
         with dataset:
             for row0, strip in iter_strips(self.da, rows=_TILE_PX):
-                counts += np.bincount(strip.ravel(), minlength=256)
+                for row in strip:  # bincount makes eight bytes of each pixel: a row at a time
+                    counts += np.bincount(row, minlength=256)
                 with writing(self.path):
                     dataset.write(strip, 1, window=((row0, row0 + len(strip)), (0, width)))
         check_whole(self.strips, self.path)
