@@ -26,7 +26,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 from rasterio import Affine
 
-from geoseg.areas import class_areas
+from geoseg.areas import class_areas, with_no_data_row
 from geoseg.classes import ClassInfo
 from geoseg.classmap import (
     BlockWriter,
@@ -350,6 +350,16 @@ def test_all_nodata(tmp_path: Path) -> None:
     assert classes_of(again) == LEGEND
 
 
+def test_the_table_may_have_its_no_data_row(tmp_path: Path) -> None:
+    cover = class_map(patchy((40, 40)), grid((40, 40)), LEGEND)
+    table = class_areas(cover)
+    texts = []
+    for areas in (table, with_no_data_row(table)):
+        path = write_class_map(cover, tmp_path / "classes.tif", areas=areas, overwrite=True)
+        texts.append(Path(f"{path}.aux.xml").read_text())
+    assert texts[0] == texts[1]
+
+
 def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     path = tmp_path / "classes.tif"
     cover = class_map(patchy((20, 20)), grid((20, 20)), LEGEND)
@@ -584,6 +594,16 @@ def test_legends_from_category_names_and_colour_tables(tmp_path: Path) -> None:
     assert class_names(open_class_map(vrt)) == {1: "sea", 2: "ice"}
 
 
+def test_a_map_whose_nodata_stands_beside_it_is_copied_right(tmp_path: Path) -> None:
+    """PNG keeps nodata and origin in ``.aux.xml``, which must be read while something else is written."""
+    values = patchy((40, 40)) % 8  # 255 becomes 7, the nodata value here
+    path = write_raster(tmp_path / "a.png", values, driver="PNG", nodata=7)
+    cover = open_class_map(path)
+    copy = open_class_map(write_class_map(cover, tmp_path / "classes.tif", areas=class_areas(cover)))
+    np.testing.assert_array_equal(copy.values, np.where(values == 7, 255, values))
+    assert (copy.values == 255).any()
+
+
 @pytest.mark.data
 def test_real_maps_of_other_people(data_dir: Path, tmp_path: Path) -> None:
     nlcd = open_class_map(data_dir / "classmaps" / "nlcd_zion.tif")
@@ -716,7 +736,7 @@ import resource, sys
 import dask.array as da
 from odc.geo.geobox import GeoBox
 from rasterio import Affine
-from geoseg.areas import class_areas
+from geoseg.areas import class_areas, with_no_data_row
 from geoseg.classmap import class_map, write_class_map
 import numpy as np
 

@@ -152,7 +152,7 @@ class _Cog:
             raise OutputError(f"{path} is there already. Choose another name, or give --overwrite (overwrite=True).")
         self.da, self.path, self.geobox = da, path, geobox_of(da)
         self._replacing = replacing(path)
-        self._env = rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_PAM_ENABLED=False)
+        self._env = rasterio.Env(GDAL_CACHEMAX=_CACHE_MB)
 
     def __enter__(self) -> _Cog:
         self.target = self._replacing.__enter__()
@@ -210,12 +210,15 @@ class _Cog:
             )
         check_whole(self.target, self.path)
         self.strips.unlink()
+        for path in (self.strips, self.target):  # GDAL may leave notes of its own; ours are complete
+            path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
 
     def beside(self, ending: str, text: str) -> None:
         self.target.with_name(self.target.name + ending).write_text(text, encoding="utf-8")
 
 
 def _areas_by_class(areas: pd.DataFrame, pixels: dict[int, int]) -> dict[int, float]:
+    areas = areas[areas["class"] != NODATA]  # the row of `with_no_data_row`
     counted = {int(value): int(count) for value, count in zip(areas["class"], areas["pixels"], strict=True)}
     differing = sorted(
         value for value in counted.keys() | pixels.keys() if counted.get(value, 0) != pixels.get(value, 0)
