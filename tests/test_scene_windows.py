@@ -243,6 +243,11 @@ def test_an_invalid_pixel_does_not_bleed(tmp_path):
         assert not pixels.valid.all()
 
 
+def test_a_mosaic_of_tiles_is_read_through_their_overviews(scenes):
+    assert {file.level for file in scenes["tiles_overview"].node.files()} == {0}
+    assert {file.level for file in scenes["mosaic_coarser"].node.files()} == {None}
+
+
 @pytest.mark.parametrize("overview_file", [False, True])
 @pytest.mark.parametrize("mask", ["nodata", "internal", "external", "alpha"])
 def test_overviews_keep_every_kind_of_validity(tmp_path, mask, overview_file):

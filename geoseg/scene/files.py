@@ -34,11 +34,13 @@ Read = tuple[np.ndarray, np.ndarray]
 HANDLES = 32
 """Open files kept by each thread."""
 
-_OPTIONS = {
+_OPTIONS: dict[str, str | int] = {
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "1",
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",  # a truncated JPEG is otherwise filled up with grey
 }
+# GDAL's cache is 5 % of the machine's memory unless told before its first use; ours must not grow with the raster.
+_OPTIONS |= {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": 256 << 20}
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _opening(what: str, rule: str = "A scene must be a raster that GDAL can open
     except (RasterioError, OSError) as error:
         cause = error.__cause__ or error
         raise SceneError(
-            f"{rule}, but {what} cannot be read: {cause}. Check that the file is whole (gdalinfo -checksum)."
+            f"{rule}, but {what} cannot be read: {str(cause).rstrip('.')}. Check that the file is whole (gdalinfo -checksum)."
         ) from error
 
 

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -159,16 +160,22 @@ class Mosaic:
                     return Mosaic(parts, corners, self.place.zoom_out(size))
         return self
 
+    @cached_property
+    def _spans(self) -> np.ndarray:
+        """First row and column of each part, and those after its last: (part, 4)."""
+        shapes = np.array([tuple(part.place.shape) for part in self.parts])
+        return np.hstack([self.corners, np.array(self.corners) + shapes])
+
     def read(self, rows: slice, cols: slice) -> Read:
         """A window; parts are read only where no earlier part is valid."""
         values = np.zeros((len(self.names), rows.stop - rows.start, cols.stop - cols.start), self.dtype)
         valid = np.zeros(values.shape[1:], bool)
-        for part, (row0, col0) in zip(self.parts, self.corners, strict=True):
-            height, width = part.place.shape
-            top, bottom = max(rows.start, row0), min(rows.stop, row0 + height)
-            left, right = max(cols.start, col0), min(cols.stop, col0 + width)
-            if top >= bottom or left >= right:
-                continue
+        tops, lefts, bottoms, rights = self._spans.T
+        meets = (tops < rows.stop) & (rows.start < bottoms) & (lefts < cols.stop) & (cols.start < rights)
+        for i in np.flatnonzero(meets):
+            part, (row0, col0, row1, col1) = self.parts[i], self._spans[i].tolist()
+            top, bottom = max(rows.start, row0), min(rows.stop, row1)
+            left, right = max(cols.start, col0), min(cols.stop, col1)
             inside = (
                 slice(top - rows.start, bottom - rows.start),
                 slice(left - cols.start, right - cols.start),

@@ -117,39 +117,41 @@ def _box_mean(  # pragma: no cover - compiled
         i = (row0 + r) // step
         down = ((row0 + r) - i * step + 0.5) / step
         i -= first_i
-        for c in range(cols):
-            j = (col0 + c) // step
-            across = ((col0 + c) - j * step + 0.5) / step
-            j -= first_j
+        for j in range(nodes.shape[2] - 1):  # the cell between four nodes; positions are linear in its row
             x00, x01, x10, x11 = nodes[0, i, j], nodes[0, i, j + 1], nodes[0, i + 1, j], nodes[0, i + 1, j + 1]
-            if max(abs(x01 - x00), abs(x10 - x00), abs(x11 - x10)) > jump:
-                continue
             y00, y01, y10, y11 = nodes[1, i, j], nodes[1, i, j + 1], nodes[1, i + 1, j], nodes[1, i + 1, j + 1]
-            x = (1 - down) * ((1 - across) * x00 + across * x01) + down * ((1 - across) * x10 + across * x11)
-            y = (1 - down) * ((1 - across) * y00 + across * y01) + down * ((1 - across) * y10 + across * y11)
-            if not (0 <= x < width and 0 <= y < height):  # also where a position is not finite
+            if not max(abs(x01 - x00), abs(x10 - x00), abs(x11 - x10)) <= jump:
                 continue
+            x_left, x_right = (1 - down) * x00 + down * x10, (1 - down) * x01 + down * x11
+            y_left, y_right = (1 - down) * y00 + down * y10, (1 - down) * y01 + down * y11
             # The side of the box: the length of the target pixel's two sides along each source axis.
             half_x = 0.5 * max(1.0, math.hypot(x01 - x00, x10 - x00) / step)
             half_y = 0.5 * max(1.0, math.hypot(y01 - y00, y10 - y00) / step)
-            left = max(math.floor((x - half_x) * _GRAIN + 0.5) / _GRAIN, 0.0)
-            right = min(math.floor((x + half_x) * _GRAIN + 0.5) / _GRAIN, float(width))
-            top = max(math.floor((y - half_y) * _GRAIN + 0.5) / _GRAIN, 0.0)
-            bottom = min(math.floor((y + half_y) * _GRAIN + 0.5) / _GRAIN, float(height))
-            if not (left < right and top < bottom):
-                continue
-            weight = 0.0
-            total[:] = 0.0
-            for v in range(math.floor(top), math.ceil(bottom)):
-                high = min(bottom, v + 1.0) - max(top, float(v))
-                for u in range(math.floor(left), math.ceil(right)):
-                    if valid[v - row_origin, u - col_origin]:
-                        part = high * (min(right, u + 1.0) - max(left, float(u)))
-                        weight += part
-                        for b in range(bands):
-                            total[b] += part * values[b, v - row_origin, u - col_origin]
-            if weight > 0.0 and weight >= 0.5 * (right - left) * (bottom - top):
-                out_valid[r, c] = True
-                for b in range(bands):
-                    mean = total[b] / weight
-                    out[b, r, c] = math.floor(mean + 0.5) if whole else mean
+            start = (first_j + j) * step - col0
+            for c in range(max(start, 0), min(start + step, cols)):
+                across = (c - start + 0.5) / step
+                x = (1 - across) * x_left + across * x_right
+                y = (1 - across) * y_left + across * y_right
+                if not (0 <= x < width and 0 <= y < height):  # also where a position is not finite
+                    continue
+                left = max(math.floor((x - half_x) * _GRAIN + 0.5) / _GRAIN, 0.0)
+                right = min(math.floor((x + half_x) * _GRAIN + 0.5) / _GRAIN, float(width))
+                top = max(math.floor((y - half_y) * _GRAIN + 0.5) / _GRAIN, 0.0)
+                bottom = min(math.floor((y + half_y) * _GRAIN + 0.5) / _GRAIN, float(height))
+                if not (left < right and top < bottom):
+                    continue
+                weight = 0.0
+                total[:] = 0.0
+                for v in range(math.floor(top), math.ceil(bottom)):
+                    high = min(bottom, v + 1.0) - max(top, float(v))
+                    for u in range(math.floor(left), math.ceil(right)):
+                        if valid[v - row_origin, u - col_origin]:
+                            part = high * (min(right, u + 1.0) - max(left, float(u)))
+                            weight += part
+                            for b in range(bands):
+                                total[b] += part * values[b, v - row_origin, u - col_origin]
+                if weight > 0.0 and weight >= 0.5 * (right - left) * (bottom - top):
+                    out_valid[r, c] = True
+                    for b in range(bands):
+                        mean = total[b] / weight
+                        out[b, r, c] = math.floor(mean + 0.5) if whole else mean
