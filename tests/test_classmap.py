@@ -311,7 +311,7 @@ def test_confidence_reads_back_with_averaged_overviews(written: dict[str, Any]) 
 def test_bytes_do_not_depend_on_chunks(tmp_path: Path) -> None:
     values = patchy((700, 900))
     files = []
-    for index, chunks in enumerate([None, (700, 900), (100, 333), (699, 1), (1, 900)]):
+    for index, chunks in enumerate([None, (100, 333), (699, 450), (7, 900)]):
         data: Any = values if chunks is None else da.from_array(values, chunks=chunks)
         folder = tmp_path / str(index)
         folder.mkdir()
@@ -753,9 +753,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 def test_memory_is_flat(tmp_path: Path) -> None:
     peaks = []
-    for rows in (2048, 8192):
+    for rows in (8192, 16384):
         command = [sys.executable, "-c", _PEAK, str(rows)]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=_environment())
         assert run.returncode == 0, run.stderr
         peaks.append(int(run.stdout))
-    assert peaks[1] < 1.15 * peaks[0]
+    assert peaks[1] - peaks[0] < 20_000  # KiB; the map grows by 32 MiB
