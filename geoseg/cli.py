@@ -26,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _debug = False
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 
 def _set_debug(value: bool) -> None:
@@ -122,15 +123,16 @@ def vectorize(
 ) -> None:
     """Turn a categorical raster into polygons with class names, areas and a QGIS style."""
     from geoseg import export
-    from geoseg.classmap import classes_of, open_class_map, open_confidence_map
+    from geoseg.areas import with_no_data_row
+    from geoseg.classmap import classes_of, open_class_map
     from geoseg.polygons import iter_polygons
 
     _refuse_existing(out, overwrite)
     cover = open_class_map(raster, crs=crs)
-    percent = None if confidence is None else open_confidence_map(confidence)
+    percent = None if confidence is None else open_class_map(confidence, crs=crs)
     with make_progress(quiet=quiet) as progress:
         progress.stage("areas")
-        areas = geoseg.class_areas(cover)
+        areas = with_no_data_row(geoseg.class_areas(cover))
         progress.stage("polygons")
         batches = iter_polygons(cover, confidence=percent, connectivity=connectivity)
         export.write_polygons(batches, out, classes=classes_of(cover), areas=areas, multi=connectivity == 8)
@@ -149,11 +151,12 @@ def areas(
 ) -> None:
     """The true area of every class of a categorical raster, on the ellipsoid."""
     from geoseg import export
+    from geoseg.areas import with_no_data_row
     from geoseg.classmap import open_class_map
 
     if out is not None:
         _refuse_existing(out, overwrite)
-    table = geoseg.class_areas(open_class_map(raster, crs=crs))
+    table = with_no_data_row(geoseg.class_areas(open_class_map(raster, crs=crs)))
     if out is not None:
         export.write_areas_csv(table, out)
     if not quiet:
@@ -171,6 +174,7 @@ def models(
     console = Console()
     if name is None:
         table = Table("model", "bands", "metres a pixel", "classes", "good for", box=None, header_style="bold")
+        table.columns[0].no_wrap = True
         for known, spec in list_models().items():
             low, high = spec.resolution_range_m
             table.add_row(
@@ -217,6 +221,8 @@ def main(arguments: list[str] | None = None) -> None:
     _debug = False
     try:
         code = app(args=arguments, prog_name="geoseg", standalone_mode=False)
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
     except typer.Exit as stop:
         code = stop.exit_code
     except (typer.Abort, KeyboardInterrupt):

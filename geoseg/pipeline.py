@@ -22,11 +22,11 @@ import pandas as pd
 import xarray as xr
 
 from geoseg import __version__, export
-from geoseg.areas import class_areas
+from geoseg.areas import class_areas, with_no_data_row
 from geoseg.blocks import BlockStore, Report, check_memory, run_blocks
 from geoseg.classmap import BlockWriter, open_blocks, write_class_map, write_confidence_map
 from geoseg.errors import OptionError, OutputError
-from geoseg.files import check_folder
+from geoseg.files import check_folder, remove_leftovers
 from geoseg.model import Model
 from geoseg.polygons import iter_polygons
 from geoseg.progress import Progress
@@ -35,6 +35,8 @@ from geoseg.semantic import Plan, make_plan
 from geoseg.tiling import Block
 
 __all__ = ["MapResult", "map_scene"]
+
+_GDAL_CACHE_MB = "128"
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ def map_scene(
     >>> sorted(file.name for file in result.folder.iterdir() if file.suffix in (".tif", ".gpkg", ".csv"))
     ['areas.csv', 'classes.tif', 'confidence.tif', 'polygons.gpkg']
     """
+    # GDAL's block cache is 5 % of the machine by default, and would grow with the scene up to there.
+    os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)
     progress = progress or Progress()
     clock = _Clock(progress)
     formats = _check_formats(formats)
@@ -154,15 +158,16 @@ def map_scene(
     )
     clock.stage("areas")
     areas = class_areas(cover["class"])
-    export.write_areas_csv(areas, work / "areas.csv")
+    table = with_no_data_row(areas)
+    export.write_areas_csv(table, work / "areas.csv")
     clock.stage("rasters")
     write_class_map(cover["class"], work / "classes.tif", areas=areas, overwrite=True)
     write_confidence_map(cover["confidence"], work / "confidence.tif", overwrite=True)
     clock.stage("polygons")
     for suffix in formats:
-        _write_polygons(cover, work / f"polygons.{suffix}", areas, scene.geobox.crs, connectivity)
+        _write_polygons(cover, work / f"polygons.{suffix}", table, scene.geobox.crs, connectivity)
     clock.stage("preview")
-    export.write_preview(work / "preview.png", plan.scene, cover["class"], title=scene.name)
+    export.write_preview(work / "preview.png", plan.scene, cover["class"], title=scene.name, areas=areas)
 
     record = _record(source, plan, areas, clock, blocks, formats, connectivity, workers, cluster)
     export.write_record(work / "run.json", record)
@@ -225,6 +230,7 @@ def _prepare_folders(out: Path, overwrite: bool) -> tuple[Path, Path]:
     if overwrite and work.exists():
         shutil.rmtree(work)
     check_folder(work, create=True)
+    remove_leftovers(work)
     return final, work
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import rasterio.features
 import shapely
 from packages import write_package
 from rasterio.transform import from_origin
@@ -38,7 +39,7 @@ def write_scene(path: Path, shape=SHAPE, seed=0, crs="EPSG:32633", resolution=0.
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (3, shape[0] // 25 + 2, shape[1] // 25 + 2))
     values = np.repeat(np.repeat(coarse, 25, 1), 25, 2)[:, : shape[0], : shape[1]]
-    values = np.clip(values + rng.integers(-30, 30, values.shape), 1, 255).astype(np.uint8)
+    values = np.clip(values + rng.integers(-4, 5, values.shape), 1, 255).astype(np.uint8)
     values[:, shape[0] // 3 : shape[0] // 2, shape[1] // 4 : shape[1] // 3] = 0
     values[:, :, -3:] = 0
     profile = {"driver": "GTiff", "dtype": "uint8", "count": 3, "nodata": 0, "crs": crs, "tiled": True}
@@ -65,7 +66,9 @@ def assert_same(folder: Path, reference: Path) -> None:
         assert (folder / name).read_bytes() == (reference / name).read_bytes(), f"{name} differs"
 
 
-@pytest.mark.parametrize("options", [{"block_px": 512}, {"block_px": 1000, "workers": 2}, {"block_px": 300, "workers": 4}])
+@pytest.mark.parametrize(
+    "options", [{"block_px": 512}, {"block_px": 1000, "workers": 2}, {"block_px": 300, "workers": 4}]
+)
 def test_blocks_and_workers_change_no_byte(options, scene, package, reference, tmp_path) -> None:
     assert_same(geoseg.map_scene(scene, package, tmp_path / "out", device="cpu", **options).folder, reference)
 
@@ -127,7 +130,7 @@ def test_raster_polygons_and_tables_agree(reference, scene) -> None:
         assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
     with rasterio.open(scene) as source:
         np.testing.assert_array_equal(classes != 255, source.dataset_mask() > 0)
-    polygons = gpd.read_file(reference / "polygons.gpkg")
+    polygons = gpd.read_file(reference / "polygons.gpkg", layer="polygons")
     table = pd.read_csv(reference / "areas.csv")
     table = table[table["class"] != 255].set_index("class")
     stored = gpd.read_file(reference / "polygons.gpkg", layer="class_areas").set_index("class")
@@ -137,7 +140,6 @@ def test_raster_polygons_and_tables_agree(reference, scene) -> None:
         assert mine.area_m2.sum() == pytest.approx(row.area_m2, rel=1e-12)
         assert stored.area_m2[value] == row.area_m2
         assert mine.geometry.area.sum() == row.pixels * 0.25
-    assert shapely.coverage_is_valid(polygons.geometry.values)
     with rasterio.open(reference / "confidence.tif") as raster:
         percent = raster.read(1)
     for row in polygons.nlargest(3, "pixels").itertuples():
@@ -174,6 +176,7 @@ def test_8_connected_polygons_are_fewer(scene, package, reference, tmp_path) -> 
         )
         for n in (4, 8)
     )
+    assert shapely.coverage_is_valid(four.geometry.values)
     assert len(eight) < len(four)
     assert eight.pixels.sum() == four.pixels.sum()
     assert shapely.is_valid(eight.geometry.values).all()
@@ -184,7 +187,7 @@ def test_nothing_is_overwritten_unasked(package, tmp_path) -> None:
     out = tmp_path / "out"
     first = geoseg.map_scene(small, package, out, device="cpu")
     before = (out / "run.json").read_bytes()
-    with pytest.raises(OutputError, match="must not be there.*--overwrite"):
+    with pytest.raises(OutputError, match=r"must not be there.*--overwrite"):
         geoseg.map_scene(small, package, out, device="cpu")
     assert (out / "run.json").read_bytes() == before
     again = geoseg.map_scene(small, package, out, device="cpu", overwrite=True)
@@ -199,7 +202,7 @@ def test_a_broken_off_run_of_something_else_is_not_taken_up(package, tmp_path) -
     small = write_scene(tmp_path / "small.tif", (100, 100))
     store = BlockStore(tmp_path / "out.partial" / "blocks", "another key")
     store.open()
-    with pytest.raises(OutputError, match="another input, model or options.*--overwrite"):
+    with pytest.raises(OutputError, match=r"another input, model or options.*--overwrite"):
         geoseg.map_scene(small, package, tmp_path / "out", device="cpu")
     assert store.folder.is_dir()
     geoseg.map_scene(small, package, tmp_path / "out", device="cpu", overwrite=True)
@@ -258,7 +261,9 @@ def test_a_failing_block_is_tried_again_and_then_stops_the_run() -> None:
         if block.name == "r0001_c0001":
             raise OSError("no such luck")
 
-    with pytest.raises(BlockError, match=r"r0001_c0001 \(rows 10\.\.20, columns 10\.\.20\).*OSError: no such luck.*kept"):
+    with pytest.raises(
+        BlockError, match=r"r0001_c0001 \(rows 10\.\.20, columns 10\.\.20\).*OSError: no such luck.*kept"
+    ):
         run_blocks(broken, BLOCKS, workers=2)
 
 
