@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import dask.array as da
 import numpy as np
@@ -18,7 +19,7 @@ from odc.geo.xr import wrap_xr
 
 from geoseg.areas import PixelAreas, class_areas, column_area_units, row_area_units, with_no_data_row
 from geoseg.classes import ClassInfo
-from geoseg.classmap import class_map, open_class_map
+from geoseg.classmap import class_map, open_class_map, write_class_map
 from geoseg.errors import SceneError
 
 WGS84_M2 = 510065621724088.4
@@ -295,6 +296,26 @@ def test_class_areas_by_hand() -> None:
     assert last["area_m2"] == pytest.approx(2, rel=1e-8)
     assert np.isnan(last["share"])
     assert len(table) == 4  # the table itself is as it was
+
+
+@pytest.mark.parametrize("name", ["geographic, rotated", "web mercator, world", "polar, over the pole", "UTM, 500 km"])
+def test_polygons_table_csv_and_raster_agree(name: str, tmp_path: Path) -> None:
+    from geoseg.export import write_areas_csv
+    from geoseg.polygons import vectorize
+
+    rng = np.random.default_rng(0)
+    values = np.kron(rng.choice(np.array([0, 1, 9, 255], np.uint8), size=(30, 40)), np.ones((5, 5), np.uint8))
+    cover = class_map(values, GRIDS[name][0][100:250, 50:250], LEGEND)
+    table = class_areas(cover)
+    polygons = vectorize(cover).groupby("class")
+    assert polygons["pixels"].sum().tolist() == table["pixels"].tolist()
+    np.testing.assert_allclose(polygons["area_m2"].sum(), table["area_m2"], rtol=1e-14)
+    csv = pd.read_csv(write_areas_csv(table, tmp_path / "areas.csv"), float_precision="round_trip")
+    assert csv["area_m2"].tolist() == table["area_m2"].tolist()
+    path = write_class_map(cover, tmp_path / "classes.tif", areas=table)
+    rows = ElementTree.parse(f"{path}.aux.xml").findall("PAMRasterBand/GDALRasterAttributeTable/Row")
+    assert [float(row.findall("F")[6].text or "") for row in rows] == table["area_m2"].tolist()
+    pd.testing.assert_frame_equal(class_areas(open_class_map(path)), table, check_exact=True)
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), [(np.int16, -1), (np.uint16, 0), (np.int32, 70000), (np.int64, 7)])
