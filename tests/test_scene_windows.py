@@ -142,7 +142,7 @@ def test_a_window_has_the_same_bits_as_the_whole(scenes, kind):
 @pytest.mark.parametrize("kind", ["coarser", "lonlat_coarser", "mosaic_coarser"])
 def test_reading_in_pieces_gives_the_same_bits(scenes, kind, monkeypatch):
     whole = scenes[kind].read(slice(None), slice(None))
-    monkeypatch.setattr(nodes, "PIECE_PX", 500)
+    monkeypatch.setattr(nodes, "PIECE_BYTES", 2000)
     pieces = scenes[kind].read(slice(None), slice(None))
     np.testing.assert_array_equal(pieces.values, whole.values)
     np.testing.assert_array_equal(pieces.valid, whole.valid)
@@ -231,6 +231,19 @@ def test_a_warp_agrees_with_gdals_exact_transformer(tmp_path):
     both = pixels.valid & np.isfinite(expected[0])
     assert both.mean() > 0.5
     assert np.abs(pixels.values[0] - expected[0])[both].max() < 0.5
+
+
+def test_control_points_place_a_raster_like_the_transform_they_follow(scenes):
+    one, other = (scenes[kind].on_grid(7.0) for kind in ("gcps", "rotated"))
+    assert one.geobox.affine.almost_equals(other.geobox.affine, precision=1e-6)
+    rows, cols = slice(20, 300), slice(20, 400)
+    one, other = one.read(rows, cols), other.read(rows, cols)
+    both = one.valid & other.valid
+    assert both.mean() > 0.3
+    assert (one.valid != other.valid).mean() < 0.005
+    difference = np.abs(one.values[:, both].astype(int) - other.values[:, both])
+    assert difference.mean() < 0.05
+    assert difference.max() <= 1
 
 
 def test_an_invalid_pixel_does_not_bleed(tmp_path):

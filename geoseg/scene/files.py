@@ -139,9 +139,9 @@ def _opening(what: str, rule: str = "A scene must be a raster that GDAL can open
         with rasterio.Env(**_OPTIONS):
             yield
     except (RasterioError, OSError) as error:
-        cause = error.__cause__ or error
+        cause = str(error.__cause__ or error).rstrip(".")
         raise SceneError(
-            f"{rule}, but {what} cannot be read: {str(cause).rstrip('.')}. Check that the file is whole (gdalinfo -checksum)."
+            f"{rule}, but {what} cannot be read: {cause}. Check that the file is whole (gdalinfo -checksum)."
         ) from error
 
 

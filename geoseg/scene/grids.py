@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyproj
@@ -104,7 +105,7 @@ def positions(
             found = _gcp_transformer(place).rowcol(x.ravel(), y.ravel(), op=lambda value: value)
         v, u = (np.reshape(np.asarray(item, float), x.shape) for item in found)
         return u, v
-    if pyproj.CRS(source).is_geographic:  # a scene may cross the date line, or count longitudes from 0 to 360
+    if _is_geographic(source):  # a scene may cross the date line, or count longitudes from 0 to 360
         middle = world_of(place, np.array(place.shape[1] / 2), np.array(place.shape[0] / 2))[0]
         with np.errstate(invalid="ignore"):
             x = np.where(np.abs(x - middle) > 180, middle + np.mod(x - middle + 180, 360) - 180, x)
@@ -126,9 +127,14 @@ def same_grid(one: GeoBox, other: GeoBox) -> bool:
     return np.allclose(tuple(step)[:6], (1, 0, 0, 0, 1, 0), rtol=0, atol=1e-6 / max(1, *one.shape))
 
 
+@lru_cache
+def _is_geographic(crs: str) -> bool:
+    return pyproj.CRS(crs).is_geographic
+
+
 def half_turn(place: GeoBox | Gcps) -> float:
     """Columns that 180 degrees of longitude take; infinite where columns are not longitudes."""
-    if isinstance(place, Gcps) or not pyproj.CRS(str(place.crs)).is_geographic:
+    if isinstance(place, Gcps) or not _is_geographic(str(place.crs)):
         return math.inf
     return 180 / max(abs(place.affine.a), abs(place.affine.b))
 
@@ -140,6 +146,7 @@ def node_step(place: GeoBox) -> int:
     return max(1, min(16, int(20_000 / side)))
 
 
+@lru_cache
 def metres_per_unit(crs: str) -> float:
     """Metres in one unit of a projected CRS (0.3048 for feet), NaN where it is not projected."""
     parsed = pyproj.CRS(crs)
@@ -213,12 +220,15 @@ def snapped_grid(place: GeoBox | Gcps, crs: str, pixel: float) -> GeoBox:
     return GeoBox(shape, Affine(pixel, 0, left * pixel, 0, -pixel, top * pixel), crs)
 
 
-def metric_grid(geobox: GeoBox, resolution_m: float, *, keep_crs: bool = False) -> GeoBox:
+def metric_grid(
+    geobox: GeoBox, resolution_m: float, *, keep_crs: bool = False, extent: GeoBox | Gcps | None = None
+) -> GeoBox:
     """The grid of square pixels of so many metres on which a scene is worked.
 
     The scene's own grid where it has that resolution already (within 1e-6, square and right-angled, in any
     orientation); else a north-up grid in the scene's CRS, or in a local UTM zone where the scene's CRS is
-    geographic or its lengths are off by more than 1 %. Edges lie on multiples of the resolution.
+    geographic or its lengths are off by more than 1 %. Edges lie on multiples of the resolution. `extent` is what
+    the grid has to hold, where that is not all of `geobox`.
     """
     if not (math.isfinite(resolution_m) and resolution_m > 0):
         raise OptionError(f"A resolution is a number of metres above 0, but it is {resolution_m}.")
@@ -236,13 +246,13 @@ def metric_grid(geobox: GeoBox, resolution_m: float, *, keep_crs: bool = False) 
                 f"({f'off by {off:.0%}' if math.isfinite(off) else 'undefined at its edge'}). Cut it into "
                 "parts, or give --crs with a projected CRS made for its area."
             )
-        return snapped_grid(geobox, crs, resolution_m)
+        return snapped_grid(extent or geobox, crs, resolution_m)
     a, pixel = geobox.affine, resolution_m / unit
     sides = math.hypot(a.a, a.d), math.hypot(a.b, a.e)
     square = abs(a.a * a.b + a.d * a.e) <= 1e-6 * sides[0] * sides[1]
     if square and all(abs(side / pixel - 1) <= 1e-6 for side in sides):
         return geobox
-    return snapped_grid(geobox, crs, pixel)
+    return snapped_grid(extent or geobox, crs, pixel)
 
 
 def ground_unit(geobox: GeoBox) -> float:

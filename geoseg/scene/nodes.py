@@ -20,8 +20,8 @@ from geoseg.scene.grids import Gcps, half_turn, node_step, positions, same_grid
 
 __all__ = ["Mosaic", "Node", "Stack", "Warp", "onto"]
 
-PIECE_PX = 1 << 23
-"""Source pixels held at once when resampling; a larger window is read in pieces."""
+PIECE_BYTES = 64 << 20
+"""Bytes of source pixels held at once when resampling; a window that needs more is read in pieces."""
 
 ON_LATTICE_PX = 0.1
 """A part of a mosaic that lies this close to the mosaic's lattice takes its place on it unresampled."""
@@ -83,7 +83,7 @@ class Warp:
         nodes = self.nodes(rows, cols)
         from_rows, from_cols = source_window(nodes, extent, self.step)
         needed = (from_rows.stop - from_rows.start) * (from_cols.stop - from_cols.start)
-        if needed > PIECE_PX and max(shape) > self.step:
+        if needed * len(self.names) * self.dtype.itemsize > PIECE_BYTES and max(shape) > self.step:
             cut = [(rows, part) for part in _halves(cols)] if shape[1] >= shape[0] else None
             for part_rows, part_cols in cut or [(part, cols) for part in _halves(rows)]:
                 inside = (

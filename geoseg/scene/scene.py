@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.errors import OptionError, SceneError
 from geoseg.scene.grids import metric_grid, resolution_of, same_grid, window_of
-from geoseg.scene.nodes import Node, onto
+from geoseg.scene.nodes import Node, Warp, onto
 
 __all__ = ["Pixels", "Scene"]
 
@@ -146,7 +146,8 @@ class Scene:
             The scene is too wide for one local grid.
         """
         assert isinstance(self.native.place, GeoBox)
-        grid = metric_grid(self.native.place, float(resolution_m), keep_crs=self.keep_crs)
+        extent = self.native.source.place if isinstance(self.native, Warp) else self.native.place
+        grid = metric_grid(self.native.place, float(resolution_m), keep_crs=self.keep_crs, extent=extent)
         if same_grid(grid, self.geobox):
             return self
         return replace(self, node=onto(self.native, grid))
