@@ -188,15 +188,13 @@ def _cut_at_saddles(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
             keys[k] = pool[begin + p]
             places[k] = p
             k += 1
+    if not _has_pair(keys):
+        return _add_ring(pool, begin, end, pieces, n_pieces, regions, h)
     order = np.argsort(keys, kind="mergesort")
     again = np.zeros(size, np.bool_)
-    touches = False
     for k in range(1, n_saddles):
         if keys[order[k]] == keys[order[k - 1]]:
             again[places[order[k]]] = True
-            touches = True
-    if not touches:
-        return _add_ring(pool, begin, end, pieces, n_pieces, regions, h)
     vertices = pool[begin:end].copy()
     stack = np.empty(size, np.int64)
     height = 0
@@ -217,6 +215,22 @@ def _cut_at_saddles(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
             height += 1
     pool[done:end] = stack[:height]
     return _add_ring(pool, done, end, pieces, n_pieces, regions, h)
+
+
+@njit(nogil=True, cache=True)
+def _has_pair(keys):
+    """Whether a key stands twice; few keys, the usual case, are compared without sorting."""
+    if keys.shape[0] > 12:
+        ordered = np.sort(keys)
+        for k in range(1, ordered.shape[0]):
+            if ordered[k] == ordered[k - 1]:
+                return True
+        return False
+    for k in range(1, keys.shape[0]):
+        for m in range(k):
+            if keys[k] == keys[m]:
+                return True
+    return False
 
 
 @njit(nogil=True, cache=True)

@@ -179,7 +179,7 @@ class _Tracer:
             unite_corners(self.regions["group"], self.corners, touches)
         traced = self._finished()
         self.n_regions = keep_open(self.regions, self.n_regions, self.nodes)
-        if self.n_pool > 2 * self.live_pool + (1 << 18) or self.n_pieces > 2 * self.live_pieces + (1 << 16):
+        if self.n_pool > 2 * self.live_pool + (1 << 16) or self.n_pieces > 2 * self.live_pieces + (1 << 14):
             self.pool, self.n_pool, self.pieces, self.n_pieces = compact(
                 self.pool, self.pieces, self.nodes, self.regions, self.n_regions
             )

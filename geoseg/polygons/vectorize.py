@@ -22,6 +22,7 @@ __all__ = ["iter_polygons", "vectorize"]
 
 _BATCH = 20_000  # polygons; fewer, larger frames are faster to build and to write
 _LENGTH_TOLERANCE = 2e-6  # relative, of a step's length on the ground
+_TABLE_ROWS = 1024  # of areas that are asked for at once
 _MOST_CELLS = 4096  # along each axis
 _NO_NODATA = np.iinfo(np.int32).min  # stands for nodata in maps that have none
 
@@ -212,13 +213,13 @@ class _Frames:
         columns["class_name"] = self._class_names(columns["class"])
         self.objects += n
         geometry = np.concatenate([part for part, _ in built]) if built else np.empty(0, object)
-        frame = pd.DataFrame(columns, columns=list(_DTYPES)).astype({"class_name": object}, copy=False)
+        frame = pd.DataFrame(columns, columns=list(_DTYPES))
         return gpd.GeoDataFrame(frame, geometry=gpd.array.GeometryArray(geometry, crs=self.crs))
 
-    def _class_names(self, classes: np.ndarray) -> np.ndarray:
+    def _class_names(self, classes: np.ndarray) -> pd.Series:
         values, places = np.unique(classes, return_inverse=True)
         names = [self.names.get(int(value), f"class {value}") for value in values]
-        return np.array(names, dtype=object)[places]
+        return pd.Series(np.array(names, dtype=object)[places], dtype=object)
 
 
 class _Integers:
@@ -267,9 +268,14 @@ def _strips(
     integers: _Integers,
     areas: PixelAreas,
 ) -> Iterator[Strip]:
+    height = class_map.shape[0]
+    start = stop = 0
     for row0, values, percent in _read(class_map, confidence, strip_rows):
-        knots, coefs = areas.table(row0, row0 + len(values))
-        yield Strip(integers.convert(values), knots, coefs, percent)
+        end = row0 + len(values)
+        if end > stop:  # a table's rows do not depend on where it is cut; a long one costs less per row
+            start, stop = row0, min(max(end, row0 + _TABLE_ROWS), height)
+            knots, coefs = areas.table(start, stop)
+        yield Strip(integers.convert(values), knots, coefs[row0 - start : end - start], percent)
 
 
 def _read(
