@@ -221,11 +221,7 @@ def _cut_at_saddles(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
 def _has_pair(keys):
     """Whether a key stands twice; few keys, the usual case, are compared without sorting."""
     if keys.shape[0] > 12:
-        ordered = np.sort(keys)
-        for k in range(1, ordered.shape[0]):
-            if ordered[k] == ordered[k - 1]:
-                return True
-        return False
+        return bool(np.any(np.diff(np.sort(keys)) == 0))
     for k in range(1, keys.shape[0]):
         for m in range(k):
             if keys[k] == keys[m]:

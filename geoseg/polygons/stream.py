@@ -94,6 +94,11 @@ def trace_polygons(
     ground
         Coordinates and lengths.
 
+    Yields
+    ------
+    Traced
+        What each strip finished, often nothing, and last what the end of the map finished.
+
     Raises
     ------
     MismatchError
@@ -103,7 +108,7 @@ def trace_polygons(
     --------
     >>> values = np.array([[1, 1], [255, 1]], np.uint8)
     >>> strip = Strip(values, np.array([0, 2]), np.tile([0.0, 1.0, 0.0, 0.0], (2, 1, 1)))
-    >>> [traced] = trace_polygons([strip], 2, dtype=values.dtype, nodata=255, connectivity=4)
+    >>> _, traced = trace_polygons([strip], 2, dtype=values.dtype, nodata=255, connectivity=4)
     >>> traced.pixels, traced.areas, traced.perimeters
     (array([3]), array([3]), array([8.]))
     """
