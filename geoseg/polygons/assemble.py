@@ -12,6 +12,7 @@ from numba import njit
 
 from geoseg.polygons.connect import NONE
 from geoseg.polygons.finish import is_exterior
+from geoseg.polygons.rings import order_of
 
 __all__ = ["assemble"]
 
@@ -60,7 +61,8 @@ def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transfor
         while ring != NONE:
             if m == rings.shape[0]:
                 larger = np.empty(2 * m, np.int32)
-                larger[:m] = rings
+                for k in range(m):
+                    larger[k] = rings[k]
                 rings = larger
             rings[m] = ring
             m += 1
@@ -84,7 +86,8 @@ def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transfor
                 coords[to, 0] = c + x * a + y * b
                 coords[to, 1] = f + x * d + y * e
             close, first = (n, n + size) if turn else (n + size, n)
-            coords[close] = coords[first]
+            coords[close, 0] = coords[first, 0]
+            coords[close, 1] = coords[first, 1]
             n += size + 1
             inside, length = _measure(vertices, surfaces, cells)
             count += inside
@@ -129,19 +132,29 @@ def _sort_rings(rings, m, pool, pieces):
     """Put rings, each exterior before its holes, in order: parts by their first vertex, holes likewise."""
     firsts = np.empty(m, np.int64)
     starts = np.empty(m + 1, np.int64)
+    part_of = np.empty(m, np.int64)
     n_parts = 0
     for k in range(m):
         firsts[k] = pool[pieces[rings[k]].start]
         if is_exterior(pool, pieces, rings[k]):
             starts[n_parts] = k
             n_parts += 1
+        part_of[k] = n_parts - 1
     starts[n_parts] = m
-    before = rings[:m].copy()
-    order = np.argsort(firsts[starts[:n_parts]])
-    k = 0
-    for part in order:
-        begin = starts[part]
-        end = starts[part + 1]
-        rings[k] = before[begin]
-        rings[k + 1 : k + end - begin] = before[begin + 1 : end][np.argsort(firsts[begin + 1 : end])]
-        k += end - begin
+    before = np.empty(m, np.int32)
+    for k in range(m):
+        before[k] = rings[k]
+    exteriors = np.empty(n_parts, np.int64)
+    for k in range(n_parts):
+        exteriors[k] = firsts[starts[k]]
+    following = np.empty(n_parts, np.int64)  # where each part's next hole goes
+    place = 0
+    for part in order_of(exteriors):
+        rings[place] = before[starts[part]]
+        following[part] = place + 1
+        place += starts[part + 1] - starts[part]
+    for k in order_of(firsts):
+        part = part_of[k]
+        if k != starts[part]:
+            rings[following[part]] = before[k]
+            following[part] += 1

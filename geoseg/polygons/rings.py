@@ -17,7 +17,7 @@ from numba import njit
 from geoseg.polygons.connect import NONE, new_region, unite
 from geoseg.polygons.trace import SADDLE
 
-__all__ = ["NODE", "PIECE", "follow"]
+__all__ = ["NODE", "PIECE", "follow", "order_of"]
 
 PIECE = np.dtype([("start", np.int64), ("size", np.int32), ("next", np.int32)], align=True)
 """A stretch of the pool, and the next piece of the same boundary (or the next ring of the same region)."""
@@ -188,45 +188,54 @@ def _cut_at_saddles(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
             keys[k] = pool[begin + p]
             places[k] = p
             k += 1
-    if not _has_pair(keys):
+    if not _may_have_pair(keys):
         return _add_ring(pool, begin, end, pieces, n_pieces, regions, h)
-    order = np.argsort(keys, kind="mergesort")
+    order = order_of(keys)
     again = np.zeros(size, np.bool_)
     for k in range(1, n_saddles):
         if keys[order[k]] == keys[order[k - 1]]:
             again[places[order[k]]] = True
-    vertices = pool[begin:end].copy()
+    vertices = np.empty(size, np.int64)
+    for p in range(size):
+        vertices[p] = pool[begin + p]
     stack = np.empty(size, np.int64)
     height = 0
     done = begin
     for p in range(size):
         if again[p]:
+            bottom = height - 1
+            while stack[bottom] != vertices[p]:
+                bottom -= 1
             ring = done
-            while stack[height - 1] != vertices[p]:
-                height -= 1
-                pool[done] = stack[height]
+            for k in range(bottom, height):
+                pool[done] = stack[k]
                 done += 1
-            pool[done] = vertices[p]
-            done += 1
-            pool[ring:done] = pool[ring:done][::-1].copy()
+            height = bottom + 1
             n_pieces = _add_ring(pool, ring, done, pieces, n_pieces, regions, h)
         else:
             stack[height] = vertices[p]
             height += 1
-    pool[done:end] = stack[:height]
+    for k in range(height):
+        pool[done + k] = stack[k]
     return _add_ring(pool, done, end, pieces, n_pieces, regions, h)
 
 
 @njit(nogil=True, cache=True)
-def _has_pair(keys):
-    """Whether a key stands twice; few keys, the usual case, are compared without sorting."""
+def _may_have_pair(keys):
+    """False if no key stands twice; only few keys, the usual case, are compared."""
     if keys.shape[0] > 12:
-        return bool(np.any(np.diff(np.sort(keys)) == 0))
+        return True
     for k in range(1, keys.shape[0]):
         for m in range(k):
             if keys[k] == keys[m]:
                 return True
     return False
+
+
+@njit(nogil=True, cache=True)
+def order_of(keys):
+    """The order that sorts keys; equal ones stay in order."""
+    return np.argsort(keys, kind="mergesort")
 
 
 @njit(nogil=True, cache=True)
@@ -237,8 +246,11 @@ def _add_ring(pool, begin, end, pieces, n_pieces, regions, h):
         if pool[k] < pool[first]:
             first = k
     if first != begin:
-        turned = np.concatenate((pool[first:end], pool[begin:first]))
-        pool[begin:end] = turned
+        turned = np.empty(end - begin, np.int64)
+        for k in range(begin, end):
+            turned[k - first + (0 if k >= first else end - begin)] = pool[k]
+        for k in range(begin, end):
+            pool[k] = turned[k - begin]
     pieces[n_pieces].start = begin
     pieces[n_pieces].size = end - begin
     pieces[n_pieces].next = NONE

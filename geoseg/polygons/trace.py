@@ -92,8 +92,15 @@ def _grown(array, used, need):
     if need <= array.shape[0]:
         return array
     larger = np.empty(max(need, array.shape[0] * 3 // 2), array.dtype)
-    larger[:used] = array[:used]
+    for k in range(used):
+        larger[k] = array[k]
     return larger
+
+
+@njit(nogil=True, cache=True)
+def _copy(source, target):
+    for k in range(source.shape[0]):
+        target[k] = source[k]
 
 
 @njit(nogil=True, cache=True)
@@ -205,10 +212,13 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
         False if a pixel with a value has no confidence.
     """
     width = rows.shape[1]
-    above = front.above.copy()
-    below = np.full(width + 2, nodata, rows.dtype)
-    above_changes = front.changes.copy()
-    below_changes = np.empty_like(above_changes)
+    above = np.empty(width + 2, rows.dtype)
+    below = np.empty(width + 2, rows.dtype)
+    above_changes = np.empty(front.changes.shape[0], np.int32)
+    below_changes = np.empty(front.changes.shape[0], np.int32)
+    _copy(front.above, above)
+    _copy(front.above, below)  # for its ends, which are nodata
+    _copy(front.changes, above_changes)
     tail, head = front.tail, front.head
     with_confidence = confidence.shape[0] > 0
     complete = True
@@ -221,7 +231,8 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
         n_above += 1
 
     for r in range(rows.shape[0]):
-        below[1 : width + 1] = rows[r]
+        for x in range(width):
+            below[x + 1] = rows[r, x]
         n_below = _find_changes(below, width, below_changes)
         corners = _grown(corners, n, n + 4 * (n_above + n_below) + 8)
         sums = _grown_pairs(sums, n, n + 4 * (n_above + n_below) + 8)
@@ -323,8 +334,8 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
         above_changes, below_changes = below_changes, above_changes
         n_above = n_below
 
-    front.above[:] = above
-    front.changes[:] = above_changes
+    _copy(above, front.above)
+    _copy(above_changes, front.changes)
     return corners, sums, n, joins[:n_joins], touches[:n_touches], complete
 
 
@@ -333,5 +344,7 @@ def _grown_pairs(array, used, need):
     if need <= array.shape[0]:
         return array
     larger = np.empty((max(need, array.shape[0] * 3 // 2), 2), array.dtype)
-    larger[:used] = array[:used]
+    for k in range(used):
+        larger[k, 0] = array[k, 0]
+        larger[k, 1] = array[k, 1]
     return larger
