@@ -10,6 +10,7 @@ The names below are loaded when first used, so that ``import geoseg`` stays fast
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -35,7 +36,7 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

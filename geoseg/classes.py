@@ -52,9 +52,7 @@ class ClassInfo:
         object.__setattr__(self, "value", int(self.value))
         object.__setattr__(self, "color", (self.color or default_color(self.value)).lower())
         if not re.fullmatch(r"#[0-9a-f]{6}", self.color):
-            raise OptionError(
-                f"A colour is written #rrggbb, but class {self.value} ({self.name}) has {self.color!r}."
-            )
+            raise OptionError(f"A colour is written #rrggbb, but class {self.value} ({self.name}) has {self.color!r}.")
 
     @property
     def rgb(self) -> tuple[int, int, int]:

@@ -135,7 +135,8 @@ def vectorize(
         areas = with_no_data_row(geoseg.class_areas(cover))
         progress.stage("polygons")
         batches = iter_polygons(cover, confidence=percent, connectivity=connectivity)
-        export.write_polygons(batches, out, classes=classes_of(cover), areas=areas, multi=connectivity == 8)
+        legend = classes_of(cover, values=areas["class"][:-1])  # the last row is what has no data
+        export.write_polygons(batches, out, classes=legend, areas=areas, multi=connectivity == 8)
     if not quiet:
         typer.echo(f"The polygons are in {out}.")
 

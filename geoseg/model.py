@@ -253,8 +253,9 @@ class Model(Protocol):
     spec: ModelSpec
     """The package's metadata."""
 
-    in_flight: int
-    """How many tiles it works on at a time; what memory depends on."""
+    @property
+    def in_flight(self) -> int:
+        """How many tiles it works on at a time; what memory depends on."""
 
     def predict(self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]) -> Iterator[tuple[Key, np.ndarray, Any]]:
         """Probabilities of tiles, in their order; the model may work ahead.
@@ -287,7 +288,7 @@ class NumpyModel:
     [('a key', [0.0, 1.0])]
     """
 
-    in_flight = 1
+    in_flight: int = 1
 
     def __init__(self, spec: ModelSpec, function: Any) -> None:
         self.spec = spec

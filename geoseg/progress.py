@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 __all__ = ["Progress", "make_progress"]
@@ -53,7 +53,7 @@ class _BarProgress(Progress):
 
     def __init__(self, bar: Bar) -> None:
         self.bar = bar
-        self.task = None
+        self.task: TaskID | None = None
         self.since, self.done = 0.0, 0
 
     def stage(self, name: str, total: int | None = None) -> None:
@@ -68,6 +68,8 @@ class _BarProgress(Progress):
     def advance(self, pixels: int) -> None:
         self.done += pixels
         elapsed = max(time.perf_counter() - self.since, 1e-6)
+        if self.task is None:
+            return
         self.bar.update(self.task, advance=pixels, speed=f"{self.done / 1e6 / elapsed:.1f} Mpx/s")
 
 

@@ -274,7 +274,7 @@ class _Strip:
         side, (height, width) = self.tiling.tile_px, self.tiling.shape
         top, left = tile.top_px - self.top_px, tile.left_px - self.left_px
         if top >= 0 and left >= 0 and tile.top_px + side <= height and tile.left_px + side <= width:
-            window = slice(top, top + side), slice(left, left + side)
+            window: tuple[Any, Any] = slice(top, top + side), slice(left, left + side)
         else:
             rows = reflect(tile.top_px, side, height) - self.top_px
             window = rows[:, None], reflect(tile.left_px, side, width) - self.left_px

@@ -2,14 +2,13 @@
 
 from geoseg.export.preview import write_preview
 from geoseg.export.record import peak_memory_bytes, versions, write_areas_csv, write_record
-from geoseg.export.style import polygon_qml, raster_qml
+from geoseg.export.style import polygon_qml
 from geoseg.export.vector import FORMATS, write_polygons
 
 __all__ = [
     "FORMATS",
     "peak_memory_bytes",
     "polygon_qml",
-    "raster_qml",
     "versions",
     "write_areas_csv",
     "write_polygons",

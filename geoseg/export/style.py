@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from geoseg.classes import ClassInfo, check_classes
 
-__all__ = ["polygon_qml", "raster_qml"]
+__all__ = ["polygon_qml"]
 
 _VERSION = "3.22.0"
 _OTHER_RGB = (190, 190, 190)
@@ -72,38 +72,6 @@ def polygon_qml(classes: Iterable[ClassInfo], others: bool = False, *, column: s
         for name, value in options.items():
             _sub(values, "Option", name=name, type="QString", value=value)
     _sub(root, "layerGeometryType").text = "2"
-    return _document(root)
-
-
-def raster_qml(classes: Iterable[ClassInfo], *, band: int = 1) -> str:
-    """The style of a class raster: a palette with names. A value that is no class (nodata) is not drawn.
-
-    Parameters
-    ----------
-    classes
-        The classes of the map.
-    band
-        The number of the band with the class values, from 1.
-
-    Returns
-    -------
-    str
-        A QML document, to be stored beside the raster with the suffix ``.qml``.
-
-    Examples
-    --------
-    >>> 'color="#1f6fb4"' in raster_qml([ClassInfo(3, "open water", "#1f6fb4")])
-    True
-    """
-    root = _root()
-    renderer = _sub(_sub(root, "pipe"), "rasterrenderer", type="paletted", band=band, opacity=1)
-    renderer.set("alphaBand", "-1")
-    renderer.set("nodataColor", "")
-    _sub(renderer, "rasterTransparency")
-    palette = _sub(renderer, "colorPalette")
-    for info in check_classes(classes):
-        _sub(palette, "paletteEntry", value=info.value, color=info.color, alpha=255, label=info.name)
-    _sub(root, "blendMode").text = "0"
     return _document(root)
 
 

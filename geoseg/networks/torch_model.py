@@ -71,7 +71,7 @@ class TorchModel:
         self.batch = batch
         self.package = package
         # Channels last is the faster memory format on CPU and on tensor cores (docs/benchmarks.md).
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)
+        self.network = network.eval().to(self.device).to(memory_format=torch.channels_last)
         shape = (1, -1, 1, 1)
         self._mean = torch.tensor(spec.mean, dtype=torch.float32, device=self.device).view(shape)
         self._std = torch.tensor(spec.std, dtype=torch.float32, device=self.device).view(shape)
