@@ -163,12 +163,12 @@ class Plan:
     def _strips(self, block: Block) -> Iterator[_Strip]:
         """The rows of pixels under each row of tiles; the rows that two of them share are read once."""
         rows, cols = self.tiling.window(block)
-        values = valid = None
+        values, valid = np.empty((0, 0, 0)), np.empty((0, 0), bool)
         top = rows.start
         for lattice_row in self.tiling.tile_rows(block):
             first = self.tiling.tile(lattice_row, 0).top_px
             start, stop = max(first, 0), min(first + self.tiling.tile_px, rows.stop)
-            if values is None:
+            if not len(valid):
                 values, valid = self._read(slice(start, stop), cols)
             else:
                 values, valid = values[:, start - top :], valid[start - top :]

@@ -60,9 +60,8 @@ def ratio() -> None:
             with ThreadPoolExecutor(model.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
                 list(pool.map(forward, scaled))
 
-        print(
-            f"{len(scaled)} tiles of {plan.tiling.tile_px} px, overlap {plan.tiling.overlap_px}, {model.threads} threads"
-        )
+        tile, overlap = plan.tiling.tile_px, plan.tiling.overlap_px
+        print(f"{len(scaled)} tiles of {tile} px, overlap {overlap} px, {model.threads} threads")
         bare()
         plan.block(whole)
         pairs = [(timed(bare), timed(lambda: plan.block(whole))) for _ in range(REPEATS)]
