@@ -154,15 +154,10 @@ class Crops:
         truth = torch.where(truth == UNLABELLED, 0, truth + 1)  # zero is also what lies outside the image
         rows, cols = truth.shape[-2:]
         angle, flip = rng.uniform(0, 2 * math.pi), rng.choice([-1, 1])
-        cos, sin, reach = math.cos(angle), math.sin(angle), side * step
-        to = torch.tensor(
-            [
-                [flip * cos * reach / cols, -sin * reach / cols, 2 * (col - left) / cols - 1],
-                [flip * sin * reach / rows, cos * reach / rows, 2 * (row - top) / rows - 1],
-            ],
-            dtype=torch.float32,
-        )
-        grid = F.affine_grid(to[None], [1, 3, side, side], align_corners=False)
+        cos, sin = math.cos(angle) * side * step, math.sin(angle) * side * step
+        turn = torch.tensor([[flip * cos, -sin, 2.0 * (col - left)], [flip * sin, cos, 2.0 * (row - top)]])
+        turn = turn / torch.tensor([[cols], [rows]]) - torch.tensor([0.0, 0.0, 1.0])
+        grid = F.affine_grid(turn[None].float(), [1, 3, side, side], align_corners=False)
         if step > 1.4:
             image = F.avg_pool2d(image, 2, ceil_mode=True, count_include_pad=False)
         image = F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)[0]
@@ -232,6 +227,7 @@ def save_half(model: torch.nn.Module, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
     save_file(state, beside)
+    beside.chmod(0o644)
     beside.rename(path)
 
 
@@ -299,8 +295,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     """
     torch.set_num_threads(1)
     torch.manual_seed(args.seed + rank)
-    address = f"tcp://127.0.0.1:{args.port}"
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=args.processes)
+    dist.init_process_group("gloo", init_method="tcp://127.0.0.1:29511", rank=rank, world_size=args.processes)
 
     dubai = [patch for area in TRAINED_ON for patch in read_dubai(args.data, area)]
     left_out = {f"{area}/{part:03d}" for area, parts in DEV.items() for part in parts}
@@ -364,8 +359,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if rank == 0 and (int(done * args.reports) > said or done >= 1):
             said = int(done * args.reports)
             score = f"dev: {table(confusion(average, dev))}" if args.dev else ""
-            line = f"{time.monotonic() - began:6.0f} s  step {len(losses)}  loss {np.mean(losses[-100:]):.3f}"
-            print(line, score, flush=True)
+            print(f"{done:.2f}  step {len(losses)}  loss {np.mean(losses[-100:]):.3f}  {score}", flush=True)
             save_half(average, args.out)
     dist.destroy_process_group()
 
@@ -390,7 +384,6 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--sync", type=float, default=60, help="seconds between two averagings over the processes")
     parser.add_argument("--hold", type=float, default=0.1, help="share of the time before the learning rate falls")
-    parser.add_argument("--port", type=int, default=29511)
     parser.add_argument("--reports", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
