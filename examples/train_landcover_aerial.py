@@ -296,7 +296,6 @@ def train(rank: int, args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(args.seed + rank)
     dist.init_process_group("gloo", init_method="tcp://127.0.0.1:29511", rank=rank, world_size=args.processes)
-
     dubai = [patch for area in TRAINED_ON for patch in read_dubai(args.data, area)]
     left_out = {f"{area}/{part:03d}" for area, parts in DEV.items() for part in parts}
     dev = [patch for patch in dubai if patch.name in left_out]
