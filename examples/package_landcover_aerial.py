@@ -24,13 +24,21 @@ SPEC = ModelSpec(
     resolution_m=0.5,
     resolution_range_m=(0.3, 1.0),
     tile_px=512,
-    overlap_px=128,
-    margin_px=32,
+    overlap_px=64,
+    margin_px=16,
     divisor=32,
     architecture="Unet",
     arguments={"encoder_name": "tu-tf_efficientnet_lite0", "decoder_channels": [128, 64, 48, 32, 16]},
+    parameters=3_832_789,
     license="Apache-2.0",
-    accuracy={"mIoU": 0.0001},
+    accuracy={
+        "mIoU": 0.566,
+        "building": 0.728,
+        "road": 0.488,
+        "vegetation": 0.298,
+        "water": 0.705,
+        "bare land": 0.610,
+    },
 )
 
 if __name__ == "__main__":

@@ -132,11 +132,11 @@ class TorchModel:
     def _forward(self, tiles: np.ndarray, valid: np.ndarray) -> torch.Tensor:
         """Probabilities (tile, class, row, col) of tiles (tile, band, row, col)."""
         with torch.inference_mode():
-            pixels = self._to_device(tiles).to(torch.float32)
-            usable = self._to_device(valid)[:, None]
-            scaled = ((pixels - self._mean) / self._std).masked_fill(~usable, 0)
-            output = self.network(scaled.contiguous(memory_format=torch.channels_last))
-            return (output.softmax(dim=1) if self.spec.activation == "softmax" else output).contiguous()
+            scaled = self._to_device(tiles).to(torch.float32).sub_(self._mean).div_(self._std)
+            if not valid.all():
+                scaled.masked_fill_(~self._to_device(valid)[:, None], 0)
+            output = self.network(scaled.contiguous(memory_format=torch.channels_last)).contiguous()
+            return output.softmax(dim=1) if self.spec.activation == "softmax" else output
 
     def _to_device(self, values: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(values))

@@ -65,17 +65,19 @@ def ratio() -> None:
         bare()
         plan.block(whole)
         pairs = [(timed(bare), timed(lambda: plan.block(whole))) for _ in range(REPEATS)]
-        shares = [a / b for a, b in pairs]
-        print(f"bare forward pass   {statistics.median(a for a, _ in pairs):7.2f} s")
-        print(f"classify            {statistics.median(b for _, b in pairs):7.2f} s")
-        print(f"bare / classify     {statistics.median(shares):7.1%}  (from {min(shares):.1%} to {max(shares):.1%})")
-        print(f"classify, Mpx/s     {SIDE**2 / 1e6 / statistics.median(b for _, b in pairs):7.2f}")
+        for index, clock in enumerate(("wall", "processor")):
+            first, second = ([times[index] for times in side] for side in zip(*pairs, strict=True))
+            shares = [a / b for a, b in zip(first, second, strict=True)]
+            print(f"{clock} time: bare forward pass {statistics.median(first):.2f} s, "
+                  f"classify {statistics.median(second):.2f} s, bare / classify {statistics.median(shares):.1%} "
+                  f"(from {min(shares):.1%} to {max(shares):.1%})")  # fmt: skip
 
 
-def timed(call) -> float:
-    start = time.perf_counter()
+def timed(call) -> tuple[float, float]:
+    """Wall and processor seconds of a call."""
+    wall, processor = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 def settings() -> None:
@@ -126,7 +128,7 @@ def one(name: str) -> None:
 
     torch.set_num_threads(cores)
     run()
-    print(count * 512**2 / 1e6 / timed(run))
+    print(count * 512**2 / 1e6 / timed(run)[0])
 
 
 if __name__ == "__main__":
