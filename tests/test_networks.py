@@ -98,6 +98,15 @@ def test_a_network_that_gives_nan_stops_the_run(package) -> None:
         NumpyModel(model.spec, None).decide(sums.numpy())
 
 
+def test_keeping_memory_is_done_once_where_it_can_be() -> None:
+    import platform
+
+    from geoseg.networks.allocator import keep_memory
+
+    assert keep_memory() is keep_memory()
+    assert keep_memory() == (platform.libc_ver()[0] == "glibc")
+
+
 def test_a_model_travels_by_its_package(package) -> None:
     model = load_model(package, device="cpu", threads=1)
     data = pickle.dumps(model)

@@ -10,6 +10,7 @@ import torch
 
 from geoseg.errors import ModelError, OptionError
 from geoseg.model import find_package, read_spec, sha256_of
+from geoseg.networks.allocator import keep_memory
 from geoseg.networks.torch_model import TorchModel, build_network
 
 __all__ = ["choose_device", "load_model"]
@@ -52,6 +53,8 @@ def load_model(
     for name, value in (("threads", threads), ("batch", batch)):
         if value is not None and value < 1:
             raise OptionError(f"A model needs {name} of at least 1, but {name}={value}. Give 1 or more.")
+    if device == "cpu":
+        keep_memory()
     # The times of change are part of the key: a package that was written anew is read anew.
     changed = tuple(path.stat().st_mtime_ns for path in sorted(folder.iterdir()))
     return _load(folder, changed, device, threads or os.cpu_count() or 1, batch or 16)
