@@ -36,7 +36,7 @@ from geoseg.tiling import Block
 
 __all__ = ["MapResult", "map_scene"]
 
-_GDAL_CACHE_MB = "128"
+_GDAL_CACHE_MB = "64"
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ _OPTIONS: dict[str, str | int] = {
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",  # a truncated JPEG is otherwise filled up with grey
 }
 # GDAL's cache is 5 % of the machine's memory unless told before its first use; ours must not grow with the raster.
-_OPTIONS |= {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": 256 << 20}
+_OPTIONS |= {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": 64 << 20}
 
 
 @dataclass(frozen=True)
