@@ -205,9 +205,9 @@ def demo(
     """Draw an aerial scene with known land cover, map it with the built-in model, and compare."""
     from geoseg.demo import run_demo
 
-    if out.exists() and overwrite:
-        shutil.rmtree(out)
-    _refuse_existing(out, overwrite)
+    if overwrite and (out / "scene.tif").is_file() and (out / "truth.tif").is_file():
+        shutil.rmtree(out)  # an older demo; anything else is refused below
+    _refuse_existing(out, overwrite=False)
     with make_progress(quiet=quiet) as progress:
         result, agreement = run_demo(out, side_px=side, seed=seed, progress=progress)
     if not quiet:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -227,6 +228,13 @@ def _prepare_folders(out: Path, overwrite: bool) -> tuple[Path, Path]:
         )
     if final.exists() and not final.is_dir():
         raise OutputError(f"The output must be a folder, but {final} is a file. Choose another --out.")
+    # Only what geoseg made is ever removed: a mistyped --out must not cost a folder of somebody's work.
+    for folder, mark in ((final, "run.json"), (work, "blocks/run-key.json")):
+        if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+            raise OutputError(
+                f"--overwrite replaces only what geoseg made, but {folder} has no {mark}. Choose another --out, or "
+                "move that folder away."
+            )
     if overwrite and work.exists():
         shutil.rmtree(work)
     check_folder(work, create=True)
@@ -303,14 +311,16 @@ def _record(
 def _publish(work: Path, final: Path) -> None:
     """Give the finished folder its name; an older one is removed only when the new one has taken its place."""
     shutil.rmtree(work / "blocks")
-    old = final.with_name(final.name + ".old")
-    if final.exists():
-        if old.exists():
-            shutil.rmtree(old)
-        final.replace(old)
-    work.replace(final)
-    if old.exists():
-        shutil.rmtree(old)
+    if not final.exists():
+        work.replace(final)
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{final.name}.", dir=final.parent) as beside:
+        old = final.replace(Path(beside) / "old")
+        try:
+            work.replace(final)
+        except OSError:
+            old.replace(final)
+            raise
 
 
 class _Clock:

@@ -192,7 +192,14 @@ def test_nothing_is_overwritten_unasked(package, tmp_path) -> None:
     assert (out / "run.json").read_bytes() == before
     again = geoseg.map_scene(small, package, out, device="cpu", overwrite=True)
     assert_same(again.folder, first.folder)
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == ["out"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.lstrip(".").startswith("out")] == ["out"]
+    (tmp_path / "out.old").mkdir()
+    (tmp_path / "out.old" / "thesis.txt").write_text("mine")
+    geoseg.map_scene(small, package, out, device="cpu", overwrite=True)
+    assert (tmp_path / "out.old" / "thesis.txt").is_file()
+    with pytest.raises(OutputError, match="replaces only what geoseg made"):
+        geoseg.map_scene(small, package, tmp_path / "out.old", device="cpu", overwrite=True)
+    assert (tmp_path / "out.old" / "thesis.txt").is_file()
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="is a file"):
         geoseg.map_scene(small, package, tmp_path / "file", device="cpu", overwrite=True)
