@@ -13,6 +13,7 @@ from numba import njit
 from geoseg.polygons.connect import NONE
 from geoseg.polygons.finish import is_exterior
 from geoseg.polygons.rings import order_of
+from geoseg.polygons.trace import COLUMN
 
 __all__ = ["assemble"]
 
@@ -103,7 +104,7 @@ def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transfor
 @njit(nogil=True, cache=True, inline="always")
 def _place(vertex):
     """Lattice row and column of a vertex."""
-    return vertex >> 32, (vertex & 0xFFFFFFFF) >> 1
+    return vertex >> 32, (vertex & 0xFFFFFFFF) >> COLUMN
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -34,11 +34,11 @@ from numba import njit
 
 from geoseg.areas import column_area_units
 
-__all__ = ["CORNER", "END", "SADDLE", "VOID", "Front", "new_front", "scan"]
+__all__ = ["COLUMN", "CORNER", "END", "SADDLE", "VOID", "Front", "new_front", "scan"]
 
 CORNER = np.dtype(
     [
-        ("at", np.int64),  # lattice vertex: row << 32 | column << 1 | SADDLE
+        ("at", np.int64),  # lattice vertex: row << 32 | column << COLUMN | flags
         ("next", np.int32),  # the corner that follows with the region on the left, 0 = not yet known
         ("region", np.int32),  # the value of the region's pixels; its row in the table of regions once followed
     ],
@@ -47,8 +47,10 @@ CORNER = np.dtype(
 
 VOID = 0
 """The corner that stands for every corner of nodata: links to it lead nowhere, so no case needs a test for nodata."""
+COLUMN = 5
+"""Bits of `CORNER.at` below the column, for flags. A vertex always has the same ones, so vertices sort by row and column."""
 SADDLE = 1
-"""Bit of `CORNER.at`: here the region meets pixels of its own value across the vertex, checkerboard-like."""
+"""Flag of `CORNER.at`: here the region meets pixels of its own value across the vertex, checkerboard-like."""
 END = np.int32(2**31 - 1)
 """Terminates a list of change columns."""
 
@@ -266,7 +268,7 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
                 continue  # a straight vertical side
 
             # One corner for each region around the vertex, clockwise from the north-west pixel.
-            at = row_bits | np.int64(x) << 1
+            at = row_bits | np.int64(x) << COLUMN
             c_nw, n = _corner(corners, sums, n, at, nw, nodata)
             c_ne, c_se, c_sw = c_nw, c_nw, c_nw
             if north:
