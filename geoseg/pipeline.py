@@ -23,6 +23,7 @@ import pandas as pd
 import xarray as xr
 
 from geoseg import __version__, export
+from geoseg.allocator import release_memory
 from geoseg.areas import class_areas, with_no_data_row
 from geoseg.blocks import BlockStore, Report, check_memory, run_blocks
 from geoseg.classmap import BlockWriter, open_blocks, write_class_map, write_confidence_map
@@ -335,5 +336,6 @@ class _Clock:
         now = time.perf_counter()
         if self._name:
             self.seconds[self._name] = round(now - self._since, 3)
+        release_memory()
         self._name, self._since = name, now
         self.progress.stage(name, total)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "classify", "fit_scene", "make_plan"]
 
+_DECIDED_ROWS = 64  # at once: deciding takes some twenty bytes a pixel
+
 
 def classify(
     scene: Scene,
@@ -325,11 +327,13 @@ class _Canvas:
             stop = min(stop, lattice_row * self.tiling.stride_px)
         while self.top < stop:
             count = min(stop - self.top, self.height)
-            channel, percent = self.model.decide(self.sums[:, :count])
-            valid = self.valid[:count]
-            classes = np.where(valid, self.model.spec.values[channel], np.uint8(NODATA))
-            confidence = np.where(valid, percent, np.uint8(NODATA))
-            yield self.top - self.block.rows[0], classes, confidence
+            for row in range(0, count, _DECIDED_ROWS):
+                rows = slice(row, min(row + _DECIDED_ROWS, count))
+                channel, percent = self.model.decide(self.sums[:, rows])
+                valid = self.valid[rows]
+                classes = np.where(valid, self.model.spec.values[channel], np.uint8(NODATA))
+                confidence = np.where(valid, percent, np.uint8(NODATA))
+                yield self.top + row - self.block.rows[0], classes, confidence
             rest = self.height - count
             self.sums[:, :rest] = self.sums[:, count:] + 0  # "+ 0" copies, in numpy and torch alike
             self.sums[:, rest:] = 0

@@ -101,7 +101,7 @@ def test_a_network_that_gives_nan_stops_the_run(package) -> None:
 def test_keeping_memory_is_done_once_where_it_can_be() -> None:
     import platform
 
-    from geoseg.networks.allocator import keep_memory
+    from geoseg.allocator import keep_memory
 
     assert keep_memory() is keep_memory()
     assert keep_memory() == (platform.libc_ver()[0] == "glibc")

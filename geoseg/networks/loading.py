@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from geoseg.allocator import keep_memory
 from geoseg.errors import ModelError, OptionError
 from geoseg.model import find_package, read_spec, sha256_of
-from geoseg.networks.allocator import keep_memory
 from geoseg.networks.torch_model import TorchModel, build_network
 
 __all__ = ["choose_device", "load_model"]

@@ -48,7 +48,7 @@ CORNER = np.dtype(
 VOID = 0
 """The corner that stands for every corner of nodata: links to it lead nowhere, so no case needs a test for nodata."""
 COLUMN = 5
-"""Bits of `CORNER.at` below the column, for flags. A vertex always has the same ones, so vertices sort by row and column."""
+"""Bits of `CORNER.at` below the column, for flags; a vertex always has the same ones, so vertices sort by place."""
 SADDLE = 1
 """Flag of `CORNER.at`: here the region meets pixels of its own value across the vertex, checkerboard-like."""
 END = np.int32(2**31 - 1)

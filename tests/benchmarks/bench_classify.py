@@ -102,7 +102,7 @@ def one(name: str) -> None:
 
     from geoseg.model import read_spec
     from geoseg.networks import build_network
-    from geoseg.networks.allocator import keep_memory
+    from geoseg.allocator import keep_memory
 
     if allocator == "keep":
         keep_memory()
