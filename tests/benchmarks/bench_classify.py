@@ -100,9 +100,9 @@ def one(name: str) -> None:
     way, batch, channels_last, allocator = SETTINGS[name]
     import torch
 
+    from geoseg.allocator import keep_memory
     from geoseg.model import read_spec
     from geoseg.networks import build_network
-    from geoseg.allocator import keep_memory
 
     if allocator == "keep":
         keep_memory()
