@@ -206,7 +206,9 @@ def demo(
     from geoseg.demo import run_demo
 
     if overwrite and (out / "scene.tif").is_file() and (out / "truth.tif").is_file():
-        shutil.rmtree(out)  # an older demo; anything else is refused below
+        shutil.rmtree(out)
+    elif overwrite and out.exists():
+        raise OutputError(f"--overwrite replaces only an older demo, but {out} is none. Choose another --out.")
     _refuse_existing(out, overwrite=False)
     with make_progress(quiet=quiet) as progress:
         result, agreement = run_demo(out, side_px=side, seed=seed, progress=progress)

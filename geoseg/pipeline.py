@@ -128,7 +128,7 @@ def map_scene(
     clock = _Clock(progress)
     formats = _check_formats(formats)
     _check_connectivity(connectivity)
-    final, work = _prepare_folders(Path(out), overwrite)
+    _check_overwrite(Path(out), overwrite)
 
     clock.stage("open")
     model = _load(model, device, workers, batch)
@@ -142,6 +142,7 @@ def map_scene(
         resolution=resolution,
         value_range=value_range,
     )
+    final, work = _prepare_folders(Path(out), overwrite)
     _check_cost(plan, workers, work)
 
     blocks = plan.tiling.blocks()
@@ -220,15 +221,18 @@ def _check_connectivity(connectivity: int) -> None:
         raise OptionError(f"The connectivity is 4 or 8, but is {connectivity}. Change --connectivity.")
 
 
+def _check_overwrite(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise OutputError(
+            f"The output folder must not be there, but {out} is. Choose another --out, or give --overwrite."
+        )
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"The output must be a folder, but {out} is a file. Choose another --out.")
+
+
 def _prepare_folders(out: Path, overwrite: bool) -> tuple[Path, Path]:
     """The output folder and the one beside it to work in, after making sure that both may be used."""
     final, work = out, out.with_name(out.name + ".partial")
-    if final.exists() and not overwrite:
-        raise OutputError(
-            f"The output folder must not be there, but {final} is. Choose another --out, or give --overwrite."
-        )
-    if final.exists() and not final.is_dir():
-        raise OutputError(f"The output must be a folder, but {final} is a file. Choose another --out.")
     # Only what geoseg made is ever removed: a mistyped --out must not cost a folder of somebody's work.
     for folder, mark in ((final, "run.json"), (work, "blocks/run-key.json")):
         if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
