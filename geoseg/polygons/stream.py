@@ -192,9 +192,12 @@ class _Tracer:
         return traced
 
     def _make_room(self, n: int) -> None:
-        """At worst all open boundaries close, and so are copied once, and each new corner makes a piece and a ring."""
+        """At worst all open boundaries close, and so are copied once.
+
+        Each new corner may begin a piece, and of the vertices that close, four may be a ring (cut off at a saddle).
+        """
         self.pool = _with_room(self.pool, self.n_pool, 2 * self.n_pool + n)
-        self.pieces = _with_room(self.pieces, self.n_pieces, self.n_pieces + n)
+        self.pieces = _with_room(self.pieces, self.n_pieces, self.n_pieces + n + (self.n_pool + n) // 4)
         self.regions = _with_room(self.regions, self.n_regions, self.n_regions + n)
 
     def _finished(self) -> Traced:
