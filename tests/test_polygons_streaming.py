@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from test_polygons import as_set, assert_same, gdal_polygons, make_map, rasters
 
 from geoseg.polygons import iter_polygons, vectorize
-from geoseg.polygons.stream import FLAT, Strip, _Tracer, trace_polygons
+from geoseg.polygons.stream import Linker, trace_polygons
+from geoseg.polygons.strip import Job, Rules, Strip, trace_strip
 
 
 def strips(values: np.ndarray, rows: int):
@@ -90,15 +91,18 @@ def test_memory_follows_what_is_open():
     """A tall map of closed polygons beside a river that never ends: the pool holds no more than the river."""
     pattern = np.random.default_rng(2).integers(1, 4, (64, 300)).astype(np.uint8)
     pattern[:, 140:150] = 9
-    tracer = _Tracer(300, np.dtype(np.uint8), 255, False, FLAT)
+    rules = Rules(nodata=255, eight=False)
+    linker = Linker(rules)
+    above = np.full(300, 255, np.uint8)
     sizes = []
-    for _ in range(120):
+    for row0 in range(0, 120 * 64, 64):
         [strip] = strips(pattern, 64)
-        tracer.add(strip)
-        sizes.append(len(tracer.pool) * 8 + len(tracer.pieces) * 16 + len(tracer.regions) * 48)
+        linker.add(*trace_strip(Job(strip, above, row0, rules)))
+        above = pattern[-1]
+        sizes.append(sum(table.nbytes for table in (linker.state.pool, linker.state.pieces, linker.state.regions)))
     river = 120 * 64 * 2 * 8 * 4
     assert sizes[-1] < max(sizes[:20]) + river
-    assert tracer.n_regions <= 301
+    assert linker.state.n_regions <= 301
 
 
 def lace(height: int, width: int) -> np.ndarray:
@@ -120,7 +124,7 @@ def test_one_region_with_very_many_holes(connectivity):
         seconds.append(time.process_time() - start)
     last = parts[-1]
     assert last.values.tolist() == [1]
-    assert len(last.ring_offsets) - 1 == 400 * 500 + 1
+    assert sum(len(shapes.ring_offsets) - 1 for shapes in last.shapes) == 400 * 500 + 1
     assert sum(traced.pixels.sum() for traced in parts) == values.size
     assert seconds[1] < 12 * seconds[0] + 0.5  # four times the holes: four times the work, not sixteen times
 

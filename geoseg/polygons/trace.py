@@ -13,7 +13,9 @@ along its north sides. So each boundary edge has two travellers, one on each sid
     edge to the east of a vertex:   the region above it leaves,               the region below it arrives
 
 All that must be remembered between two lattice rows are the two ends of each vertical edge that is still open
-(`Front.tail` and `Front.head`), so rows can come in strips of any height, and the height cannot be seen in the result.
+(`Front.tail` and `Front.head`). A strip of rows needs no more of the rows above it than the last one: each edge that comes
+down from there has two *stand-ins*, corners without a vertex, one for each traveller. So strips are read independently,
+and the boundaries that they leave open are linked later, where stand-ins meet (`geoseg.polygons.link`).
 
 A corner is made wherever a boundary turns and also where a straight side passes the end of another boundary (three
 regions meet): neighbours then share every vertex, which makes the polygons an edge-matched coverage.
@@ -21,8 +23,8 @@ regions meet): neighbours then share every vertex, which makes the polygons an e
 Sums over a region's pixels come from its boundary, too (Green's theorem in integers). Let S(x, row) be the sum over
 columns 0..x of a row. A vertical edge at x adds S(x, row) to the region on its west and takes it from the region on
 its east, for each row that it spans. `Front.area[x]` keeps the running total of S down a column, so only the two ends
-of an edge need it: minus the total at its top, plus the total at its bottom. The totals are integers, so the sums do
-not depend on the order of additions.
+of an edge need it: minus the total at its top, plus the total at its bottom. Totals start at zero in each strip, and at
+its lower end they are added for the edges that go on. They are integers, so the cuts between strips cannot be seen.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from numba import njit
 
 from geoseg.areas import column_area_units
 
-__all__ = ["COLUMN", "CORNER", "END", "SADDLE", "VOID", "Front", "new_front", "scan"]
+__all__ = ["COLUMN", "CORNER", "END", "FOLLOWED", "SADDLE", "VOID", "Front", "grown", "open_front", "scan"]
 
 CORNER = np.dtype(
     [
@@ -53,12 +55,14 @@ SADDLE = 1
 """Flag of `CORNER.at`: here the region meets pixels of its own value across the vertex, checkerboard-like."""
 END = np.int32(2**31 - 1)
 """Terminates a list of change columns."""
+FOLLOWED = np.int32(-1)
+"""`CORNER.next` of a corner that is done with."""
 
 _LANES = 64
 
 
 class Front(NamedTuple):
-    """What is remembered of everything above the row that comes next: a few numbers per column."""
+    """What is remembered of the strip's rows above the one that comes next: a few numbers per column."""
 
     above: Any
     """(width + 2,) values of the last row, with a nodata pixel before and after."""
@@ -74,22 +78,8 @@ class Front(NamedTuple):
     """(width + 1,) int64: the same for confidence."""
 
 
-def new_front(width: int, dtype: np.dtype, nodata: int) -> Front:
-    """The front above the first row: nodata everywhere."""
-    changes = np.empty(width + 1 + _LANES, np.int32)
-    changes[0] = END
-    return Front(
-        np.full(width + 2, nodata, dtype),
-        changes,
-        np.zeros(width + 1, np.int32),
-        np.zeros(width + 1, np.int32),
-        np.zeros(width + 1, np.int64),
-        np.zeros(width + 1, np.int64),
-    )
-
-
 @njit(nogil=True, cache=True)
-def _grown(array, used, need):
+def grown(array, used, need):
     """The array with room for `need` items in its first axis; the first `used` are kept."""
     if need <= array.shape[0]:
         return array
@@ -163,6 +153,52 @@ def _add_confidence(changes, totals, row, confidence, nodata):
     return complete
 
 
+@njit(nogil=True, cache=True)
+def open_front(above, nodata, corners):
+    """The front below a row, with stand-ins for the edges that come down from it.
+
+    Parameters
+    ----------
+    above : (col,) uint8 or int32
+        The row above a strip.
+    nodata : of the dtype of above
+    corners : CORNER
+        Perhaps replaced by a larger array.
+
+    Returns
+    -------
+    front : Front
+    corners, n
+        The void and the stand-ins: for change k of the row, corner 1 + 2 k is the region on the east, which arrives from
+        above, and corner 2 + 2 k that on the west, which leaves upwards. Those of nodata count as followed.
+    """
+    width = above.shape[0]
+    padded = np.empty(width + 2, above.dtype)
+    padded[0] = nodata
+    padded[width + 1] = nodata
+    for x in range(width):
+        padded[x + 1] = above[x]
+    changes = np.empty(width + 1 + _LANES, np.int32)
+    n_changes = _find_changes(padded, width, changes)
+    tail = np.zeros(width + 1, np.int32)
+    head = np.zeros(width + 1, np.int32)
+    n = 1 + 2 * n_changes
+    corners = grown(corners, 0, n)
+    for k in range(n_changes):
+        x = changes[k]
+        for c, value, ends in ((1 + 2 * k, padded[x + 1], tail), (2 + 2 * k, padded[x], head)):
+            corners[c].at = 0
+            corners[c].next = 0
+            corners[c].region = np.int32(value)
+            if value == nodata:
+                corners[c].next = FOLLOWED
+                corners[c].region = -1
+            else:
+                ends[x] = c
+    front = Front(padded, changes, tail, head, np.zeros(width + 1, np.int64), np.zeros(width + 1, np.int64))
+    return front, corners, n
+
+
 @njit(nogil=True, cache=True, inline="always")
 def _corner(corners, sums, n, at, value, nodata):
     """Make a corner, unless the region is nodata; return its number and the number that comes next."""
@@ -189,13 +225,13 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
     nodata : of the dtype of rows
         Pixels with this value belong to no region.
     front : Front
-        Carried from the rows above; updated in place.
+        From `open_front`; updated in place.
     knots, coefs, unit : (k + 1,) int64, (row, k, c) float64, float
         Cumulative area of each row (`PixelAreas.table`).
     confidence : (row, col) uint8
         Percent, or (0, 0) when there is none.
     corners : (capacity,) CORNER
-        Corners below `n` are there already: the void, and a stand-in for each boundary that is still open.
+        Corners below `n` are there already: the void and the stand-ins.
     sums : (capacity, 2) int64
         Each corner's part of its region's area, and of its sum of confidence.
     n : int
@@ -236,7 +272,7 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
         for x in range(width):
             below[x + 1] = rows[r, x]
         n_below = _find_changes(below, width, below_changes)
-        corners = _grown(corners, n, n + 4 * (n_above + n_below) + 8)
+        corners = grown(corners, n, n + 4 * (n_above + n_below) + 8)
         sums = _grown_pairs(sums, n, n + 4 * (n_above + n_below) + 8)
         joins = _grown_pairs(joins, n_joins, n_joins + n_below + 1)
         touches = _grown_pairs(touches, n_touches, n_touches + 2 * n_below + 2)
@@ -346,7 +382,7 @@ def _grown_pairs(array, used, need):
     if need <= array.shape[0]:
         return array
     larger = np.empty((max(need, array.shape[0] * 3 // 2), 2), array.dtype)
-    for k in range(used):
+    for k in range(min(used, array.shape[0])):
         larger[k, 0] = array[k, 0]
         larger[k, 1] = array[k, 1]
     return larger

@@ -12,11 +12,12 @@ import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoseg.ahead import ahead
 from geoseg.areas import PixelAreas
 from geoseg.classmap import class_names, geobox_of, iter_strips, nodata_of
 from geoseg.errors import MismatchError, OptionError
-from geoseg.polygons.stream import Ground, Strip, Traced, trace_polygons
+from geoseg.polygons.assemble import Finished
+from geoseg.polygons.stream import trace_polygons
+from geoseg.polygons.strip import Ground, Strip
 
 __all__ = ["iter_polygons", "vectorize"]
 
@@ -45,6 +46,7 @@ def vectorize(
     connectivity: int = 4,
     strip_rows: int = 64,
     threads: int = 1,
+    cluster: str | None = None,
 ) -> gpd.GeoDataFrame:
     """The polygons of a class map or an object map: exactly its pixels, edge-matched, with true areas.
 
@@ -96,7 +98,7 @@ def vectorize(
     >>> len(vectorize(class_map(np.full((2, 3), 255, np.uint8), grid, [])))
     0
     """
-    built = list(_build(class_map, confidence, connectivity, strip_rows, threads))
+    built = list(_build(class_map, confidence, connectivity, strip_rows, threads, cluster))
     frames = _Frames(class_map)
     return frames.frame(built)
 
@@ -108,6 +110,7 @@ def iter_polygons(
     connectivity: int = 4,
     strip_rows: int = 64,
     threads: int = 1,
+    cluster: str | None = None,
 ) -> Iterator[gpd.GeoDataFrame]:
     """`vectorize` in batches: polygons leave when they are finished, so memory does not grow with the map's height.
 
@@ -129,7 +132,7 @@ def iter_polygons(
     frames = _Frames(class_map)
     waiting: list[_Built] = []
     count = 0
-    for built in _build(class_map, confidence, connectivity, strip_rows, threads):
+    for built in _build(class_map, confidence, connectivity, strip_rows, threads, cluster):
         waiting.append(built)
         count += len(built[0])
         if count >= _BATCH:
@@ -143,7 +146,12 @@ _Built = tuple[np.ndarray, dict[str, np.ndarray]]  # geometries, columns
 
 
 def _build(
-    class_map: xr.DataArray, confidence: xr.DataArray | None, connectivity: int, strip_rows: int, threads: int
+    class_map: xr.DataArray,
+    confidence: xr.DataArray | None,
+    connectivity: int,
+    strip_rows: int,
+    threads: int,
+    cluster: str | None,
 ) -> Iterator[_Built]:
     """Trace, and build geometries and number columns."""
     if connectivity not in (4, 8):
@@ -160,13 +168,16 @@ def _build(
         nodata=integers.nodata,
         connectivity=connectivity,
         ground=_ground(geobox, areas),
+        threads=threads,
+        cluster=cluster,
     )
-    finished = (part for part in traced if len(part.values))
-    for part in ahead(finished) if threads > 1 else finished:
+    for part in traced:
+        if not len(part.values):
+            continue
         area_m2 = part.areas * areas.unit_m2
         unknown = np.full(len(part.values), np.nan)
         yield (
-            _geometries(part),
+            np.concatenate([_geometries(shapes) for shapes in part.shapes])[part.order],
             {
                 "class": integers.restore(part.values),
                 "pixels": part.pixels,
@@ -178,7 +189,7 @@ def _build(
         )
 
 
-def _geometries(part: Traced) -> np.ndarray:
+def _geometries(part: Finished) -> np.ndarray:
     """Polygons, and MultiPolygons where a feature has several parts."""
     polygons = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON, part.coords, (part.ring_offsets, part.part_offsets)
