@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import geopandas as gpd
@@ -189,6 +191,20 @@ def _build(
         )
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Build many objects at once: Python's garbage collector would look through all there are again and again, which
+    takes several times as long as building geometries, and these refer to nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_without_collector()
 def _geometries(part: Finished) -> np.ndarray:
     """Polygons, and MultiPolygons where a feature has several parts."""
     polygons = shapely.from_ragged_array(
