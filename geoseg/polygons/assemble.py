@@ -128,7 +128,7 @@ def _sort_features(done, firsts, bottoms):
 
 @njit(nogil=True, cache=True)
 def _write(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, surfaces, cells):
-    """Coordinates, offsets, pixels and perimeters of the groups `done`, which have so many parts, rings and vertices."""
+    """Coordinates, offsets, pixels and perimeters of the groups `done`, which have so many parts, rings, vertices."""
     a, b, c, d, e, f = transform
     turn = a * e - b * d > 0.0  # rows going north: turn the rings, so that exteriors stay counter-clockwise
     coords = np.empty((n_vertices, 2), np.float64)

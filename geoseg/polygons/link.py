@@ -19,7 +19,7 @@ from geoseg.polygons.finish import compact, keep_open
 from geoseg.polygons.rings import NODE, add_boundary
 from geoseg.polygons.trace import SADDLE, grown
 
-__all__ = ["Open", "link", "nothing_open"]
+__all__ = ["Open", "link"]
 
 
 class Open(NamedTuple):

@@ -86,9 +86,7 @@ def trace_polygons(
     """
     rules = Rules(nodata, connectivity == 8, ground)
     linker = Linker(rules)
-    traced = map_in_order(
-        trace_strip, _jobs(strips, width, np.dtype(dtype), rules), threads=threads, cluster=cluster
-    )
+    traced = map_in_order(trace_strip, _jobs(strips, width, np.dtype(dtype), rules), threads=threads, cluster=cluster)
     for finished, left in traced:
         yield linker.add(finished, left)
 

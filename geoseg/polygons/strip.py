@@ -79,7 +79,7 @@ class Job:
 
 
 class _Scratch(threading.local):
-    """Each thread's arrays for what does not outlive a strip: asking for them anew each time costs more than tracing."""
+    """Each thread's arrays for what does not outlive a strip: fresh memory for each one costs more than tracing it."""
 
     def __init__(self) -> None:
         self.arrays = (
@@ -149,9 +149,7 @@ def own(array: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _trace(
-    rows, above, row0, nodata, knots, coefs, unit, confidence, eight, transform, surfaces, cells, scratch
-):
+def _trace(rows, above, row0, nodata, knots, coefs, unit, confidence, eight, transform, surfaces, cells, scratch):
     """All of `trace_strip` in one call, so that threads do not wait for each other between its parts."""
     corners, sums, pool, pieces, regions = scratch
     front, corners, n = open_front(above, nodata, corners)
@@ -162,9 +160,7 @@ def _trace(
     pool = grown(pool, 0, n)
     pieces = grown(pieces, 0, n)
     regions = grown(regions, 0, n)
-    nodes, seam_above, seam_below, n_pieces, n_regions = follow(
-        corners, sums, n, n_above, front, pool, pieces, regions
-    )
+    nodes, seam_above, seam_below, n_pieces, n_regions = follow(corners, sums, n, n_above, front, pool, pieces, regions)
     unite_corners(regions.parent, corners, joins)
     if eight:
         unite_corners(regions.group, corners, touches)

@@ -13,9 +13,9 @@ along its north sides. So each boundary edge has two travellers, one on each sid
     edge to the east of a vertex:   the region above it leaves,               the region below it arrives
 
 All that must be remembered between two lattice rows are the two ends of each vertical edge that is still open
-(`Front.tail` and `Front.head`). A strip of rows needs no more of the rows above it than the last one: each edge that comes
-down from there has two *stand-ins*, corners without a vertex, one for each traveller. So strips are read independently,
-and the boundaries that they leave open are linked later, where stand-ins meet (`geoseg.polygons.link`).
+(`Front.tail` and `Front.head`). A strip of rows needs no more of the rows above it than the last one: each edge that
+comes down from there has two *stand-ins*, corners without a vertex, one for each traveller. So strips are read
+independently, and the boundaries that they leave open are linked later, where stand-ins meet (`geoseg.polygons.link`).
 
 A corner is made wherever a boundary turns and also where a straight side passes the end of another boundary (three
 regions meet): neighbours then share every vertex, which makes the polygons an edge-matched coverage.
@@ -50,7 +50,7 @@ CORNER = np.dtype(
 VOID = 0
 """The corner that stands for every corner of nodata: links to it lead nowhere, so no case needs a test for nodata."""
 COLUMN = 5
-"""Bits of `CORNER.at` below the column, for flags. A vertex always has the same ones, so vertices sort by row and column."""
+"""Bits of `CORNER.at` below the column, for flags. A vertex always has the same ones, so vertices sort by row, column."""
 SADDLE = 1
 """Flag of `CORNER.at`: here the region meets pixels of its own value across the vertex, checkerboard-like."""
 END = np.int32(2**31 - 1)
@@ -169,8 +169,8 @@ def open_front(above, nodata, corners):
     -------
     front : Front
     corners, n
-        The void and the stand-ins: for change k of the row, corner 1 + 2 k is the region on the east, which arrives from
-        above, and corner 2 + 2 k that on the west, which leaves upwards. Those of nodata count as followed.
+        The void and the stand-ins: for change k of the row, corner 1 + 2 k is the region on the east, which arrives
+        from above, and corner 2 + 2 k that on the west, which leaves upwards. Those of nodata count as followed.
     """
     width = above.shape[0]
     padded = np.empty(width + 2, above.dtype)
