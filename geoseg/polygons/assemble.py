@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from geoseg.polygons.connect import NONE
-from geoseg.polygons.finish import is_exterior, settle
+from geoseg.polygons.connect import NONE, Open
+from geoseg.polygons.finish import compact, is_exterior, keep_open, settle
 from geoseg.polygons.rings import order_of
 from geoseg.polygons.trace import COLUMN
 
@@ -48,13 +48,13 @@ class Finished(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def finish(regions, n_regions, nodes, pool, pieces, eight, transform, surfaces, cells):
-    """Merge the rows that are one region or group, and write the groups out that have no open boundary.
+def finish(traced, eight, transform, surfaces, cells, always):
+    """Merge the rows that are one region or group, take the groups out that have no open boundary, and write them.
 
     Parameters
     ----------
-    regions, n_regions, nodes, pool, pieces
-        See `geoseg.polygons.finish`.
+    traced : Open
+        Its arrays are used up.
     eight : bool
         Whether regions that touch diagonally are one group.
     transform : (6,) float64
@@ -63,12 +63,16 @@ def finish(regions, n_regions, nodes, pool, pieces, eight, transform, surfaces, 
         Metres on the ground per column step and per row step, as s0 + s1 * col + row * (s2 + s3 * col) in each cell.
     cells : (2,) float64
         Cells per lattice row and per column.
+    always : bool
+        Copy what stays open into arrays of its size in any case, not only when there is too much garbage.
 
     Returns
     -------
-    Finished
+    Finished, Open
     """
-    done, firsts, bottoms, n_parts, n_rings, n_vertices = settle(regions, n_regions, nodes, pool, pieces, eight)
+    pool, pieces, regions, nodes = traced.pool, traced.pieces, traced.regions, traced.nodes
+    n_pool, n_pieces = traced.n_pool, traced.n_pieces
+    done, firsts, bottoms, n_parts, n_rings, n_vertices = settle(regions, traced.n_regions, nodes, pool, pieces, eight)
     _sort_features(done, firsts, bottoms)
     n = done.shape[0]
     values = np.empty(n, np.int32)
@@ -81,7 +85,7 @@ def finish(regions, n_regions, nodes, pool, pieces, eight, transform, surfaces, 
     coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters = _write(
         done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, surfaces, cells
     )
-    return Finished(
+    finished = Finished(
         values,
         pixels,
         areas,
@@ -94,6 +98,16 @@ def finish(regions, n_regions, nodes, pool, pieces, eight, transform, surfaces, 
         part_offsets,
         feature_offsets,
     )
+    n_regions = keep_open(regions, traced.n_regions, nodes)
+    live_pool, live_pieces = traced.live_pool, traced.live_pieces
+    if always or n_pool > 2 * live_pool + (1 << 16) or n_pieces > 2 * live_pieces + (1 << 14):
+        pool, n_pool, pieces, n_pieces = compact(pool, pieces, nodes, regions, n_regions)
+        regions = regions[:n_regions].copy()
+        live_pool, live_pieces = n_pool, n_pieces
+    left = Open(
+        pool, n_pool, pieces, n_pieces, regions, n_regions, nodes, traced.above, traced.below, live_pool, live_pieces
+    )
+    return finished, left
 
 
 @njit(nogil=True, cache=True)

@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from geoseg.polygons.connect import NONE, find, unite
-from geoseg.polygons.rings import PIECE
+from geoseg.polygons.connect import NONE, PIECE, find, unite
 
 __all__ = ["compact", "is_exterior", "keep_open", "settle"]
 

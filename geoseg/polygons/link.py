@@ -8,45 +8,18 @@ and what closes, not what the strip holds.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from numba import njit
 
-from geoseg.polygons.assemble import finish
-from geoseg.polygons.connect import NONE, unite
-from geoseg.polygons.finish import compact, keep_open
-from geoseg.polygons.rings import NODE, add_boundary
+from geoseg.polygons.connect import NODE, NONE, Open, unite
+from geoseg.polygons.rings import add_boundary
 from geoseg.polygons.trace import SADDLE, grown
 
-__all__ = ["Open", "link"]
-
-
-class Open(NamedTuple):
-    """What is open at the ends of some rows; arrays may be longer than what is used of them."""
-
-    pool: Any
-    """int64: vertices."""
-    n_pool: Any
-    pieces: Any
-    """PIECE."""
-    n_pieces: Any
-    regions: Any
-    """REGION: those that have an open boundary, with the rings they have so far, and their groups."""
-    n_regions: Any
-    nodes: Any
-    """(boundary,) NODE, all used."""
-    above: Any
-    """(change, 2) int32: the nodes that meet the row above, see `geoseg.polygons.rings.follow`."""
-    below: Any
-    """(change, 2) int32: the nodes that meet the row below."""
-    live_pool: Any
-    """How much of the pool was used when it was compacted last."""
-    live_pieces: Any
+__all__ = ["link"]
 
 
 @njit(nogil=True, cache=True)
-def link(state, strip, eight, transform, surfaces, cells):
+def link(state, strip):
     """Put a strip below the rows that came before.
 
     Parameters
@@ -54,16 +27,12 @@ def link(state, strip, eight, transform, surfaces, cells):
     state : Open
         Of all rows above, from the top of the map; its arrays are used up.
     strip : Open
-        Of the strip.
-    eight, transform, surfaces, cells
-        See `finish`.
+        Of the strip, without what lies inside it.
 
     Returns
     -------
-    finished : Finished
-        The polygons that the strip finished and that are not its own.
-    state : Open
-        Of all rows so far.
+    Open
+        Of all rows so far, with what the strip closes.
     """
     n_above = state.nodes.shape[0]
     n_nodes = n_above + strip.nodes.shape[0]
@@ -95,15 +64,7 @@ def link(state, strip, eight, transform, surfaces, cells):
                 node, following, chain_of, nodes, pool, n_pool, pieces, n_pieces, regions
             )
 
-    finished = finish(regions, n_regions, now_open, pool, pieces, eight, transform, surfaces, cells)
-    n_regions = keep_open(regions, n_regions, now_open)
-    live_pool = state.live_pool
-    live_pieces = state.live_pieces
-    if n_pool > 2 * live_pool + (1 << 16) or n_pieces > 2 * live_pieces + (1 << 14):
-        pool, n_pool, pieces, n_pieces = compact(pool, pieces, now_open, regions, n_regions)
-        live_pool = n_pool
-        live_pieces = n_pieces
-    state = Open(
+    return Open(
         pool,
         n_pool,
         pieces,
@@ -111,12 +72,11 @@ def link(state, strip, eight, transform, surfaces, cells):
         regions,
         n_regions,
         now_open,
-        np.empty((0, 2), np.int32),
+        state.above,
         below,
-        live_pool,
-        live_pieces,
+        state.live_pool,
+        state.live_pieces,
     )
-    return finished, state
 
 
 @njit(nogil=True, cache=True)
@@ -192,7 +152,7 @@ def _join(node, following, chain_of, chain, nodes, now_open, pieces, regions):
 @njit(nogil=True, cache=True)
 def _close(start, following, chain_of, nodes, pool, n_pool, pieces, n_pieces, regions):
     """Copy the nodes of one closed boundary into rings."""
-    region = nodes[start].region
+    region = np.int64(nodes[start].region)
     size = np.int64(0)
     node = np.int32(start)
     while chain_of[node] == NONE:

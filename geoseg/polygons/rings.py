@@ -1,8 +1,5 @@
 """Corners → the boundaries of a strip: closed rings, and open chains that go on in the strip above or below.
 
-All vertices stand in one long array, the *pool*; a *piece* is a stretch of it. An open boundary is a linked list of
-pieces, so that joining two of them copies nothing; a ring is one piece.
-
 A ring that touches itself at a saddle vertex is cut there into simple rings, an exterior with a hole that touches
 it or two holes that touch: what the OGC's rules call valid. The turn taken at a saddle (never across the vertex) keeps
 regions 4-connected, so an exterior is never cut into two.
@@ -13,44 +10,32 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from geoseg.polygons.connect import NONE, new_region
-from geoseg.polygons.trace import END, FOLLOWED, SADDLE, VOID
+from geoseg.polygons.connect import NODE, NONE, Open, new_region, unite_corners
+from geoseg.polygons.trace import END, FOLLOWED, SADDLE, VOID, grown
 
-__all__ = ["NODE", "PIECE", "add_boundary", "follow", "order_of"]
-
-PIECE = np.dtype([("start", np.int64), ("size", np.int32), ("next", np.int32)], align=True)
-"""A stretch of the pool, and the next piece of the same boundary (or the next ring of the same region)."""
-
-NODE = np.dtype([("first", np.int32), ("last", np.int32), ("region", np.int32)], align=True)
-"""An open boundary: first and last piece from its head to its tail, and its row in the table of regions. An empty piece
-(a boundary without a vertex so far) stands alone."""
+__all__ = ["add_boundary", "follow", "order_of"]
 
 
 @njit(nogil=True, cache=True)
-def follow(corners, sums, n, n_above, front, pool, pieces, regions):
+def follow(corners, sums, n, front, joins, touches, pool, pieces, regions):
     """Walk every boundary of a strip.
 
     Parameters
     ----------
-    corners, sums, n
+    corners, sums, n, front, joins, touches
         From `scan`. Afterwards corner.region is its row in the table of regions.
-    n_above : int
-        Changes of the row above, with two stand-ins each.
-    front : Front
-        At the strip's lower end.
     pool, pieces, regions
-        Room for n vertices, pieces and regions.
+        Arrays to write into; perhaps replaced by larger ones.
 
     Returns
     -------
-    nodes : NODE
-        The open boundaries; node k belongs to region k.
-    above, below : (change, 2) int32
-        For each change of the row above, and of the strip's last row: the node that goes down from there on the
-        east side of the edge, and the one that comes up to there on its west side; NONE where that side is nodata. Of
-        the row above these start and end in the strip, of the last row they end and start in it.
-    n_pieces, n_regions : int
+    Open
+        Everything in the strip, finished or not.
     """
+    pool = grown(pool, 0, n)
+    pieces = grown(pieces, 0, n)
+    regions = grown(regions, 0, n)
+    n_above = front.n_above
     n_below = 0
     while front.changes[n_below] != END:
         n_below += 1
@@ -58,7 +43,7 @@ def follow(corners, sums, n, n_above, front, pool, pieces, regions):
     below = np.full((n_below, 2), np.int32(NONE))
     above = np.full((n_above, 2), np.int32(NONE))
     n_pool = np.int64(0)
-    h = 0
+    h = np.int64(0)
     for k in range(n_below):
         head = front.head[front.changes[k]]
         if head != VOID:
@@ -90,7 +75,9 @@ def follow(corners, sums, n, n_above, front, pool, pieces, regions):
             below[k, 0] = corners[front.tail[x]].region
             regions[below[k, 0]].area -= front.area[x]
             regions[below[k, 0]].confidence -= front.confidence[x]
-    return nodes[:n_nodes], above, below, n_pieces, h
+    unite_corners(regions.parent, corners, joins)
+    unite_corners(regions.group, corners, touches)
+    return Open(pool, n_pool, pieces, n_pieces, regions, h, nodes[:n_nodes], above, below, n_pool, n_pieces)
 
 
 @njit(nogil=True, cache=True)

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from geoseg.blocks import map_in_order
-from geoseg.polygons.assemble import Finished
-from geoseg.polygons.connect import REGION
-from geoseg.polygons.link import Open, link
-from geoseg.polygons.rings import NODE, PIECE
+from geoseg.polygons.assemble import Finished, finish
+from geoseg.polygons.connect import NODE, PIECE, REGION, Open
+from geoseg.polygons.link import link
 from geoseg.polygons.strip import FLAT, Ground, Job, Rules, Strip, own, trace_strip
 
 __all__ = ["Linker", "Traced", "trace_polygons"]
@@ -115,14 +114,8 @@ class Linker:
     def add(self, finished: Finished, left: Open) -> Traced:
         """Put a traced strip below the ones before, and give all that it finished."""
         ground = self.rules.ground
-        by_seam, self.state = link(
-            self.state,
-            Open(*(own(part) if isinstance(part, np.ndarray) else part for part in left)),
-            self.rules.eight,
-            ground.transform,
-            ground.surfaces,
-            ground.cells,
-        )
+        linked = link(self.state, Open(*(own(part) if isinstance(part, np.ndarray) else part for part in left)))
+        by_seam, self.state = finish(linked, self.rules.eight, ground.transform, ground.surfaces, ground.cells, False)
         shapes = (finished, by_seam)
         columns = {
             name: np.concatenate([getattr(part, name) for part in shapes])

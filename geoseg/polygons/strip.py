@@ -6,15 +6,12 @@ import threading
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 
 from geoseg.errors import MismatchError
 from geoseg.polygons.assemble import Finished, finish
-from geoseg.polygons.connect import REGION, unite_corners
-from geoseg.polygons.finish import compact, keep_open
-from geoseg.polygons.link import Open
-from geoseg.polygons.rings import PIECE, follow
-from geoseg.polygons.trace import CORNER, grown, open_front, scan
+from geoseg.polygons.connect import PIECE, REGION, Open
+from geoseg.polygons.rings import follow
+from geoseg.polygons.trace import CORNER, scan
 
 __all__ = ["FLAT", "Ground", "Job", "Rules", "Strip", "trace_strip"]
 
@@ -82,13 +79,11 @@ class _Scratch(threading.local):
     """Each thread's arrays for what does not outlive a strip: fresh memory for each one costs more than tracing it."""
 
     def __init__(self) -> None:
-        self.arrays = (
-            np.empty(0, CORNER),
-            np.empty((0, 2), np.int64),
-            np.empty(0, np.int64),
-            np.empty(0, PIECE),
-            np.empty(0, REGION),
-        )
+        self.corners = np.empty(0, CORNER)
+        self.sums = np.empty((0, 2), np.int64)
+        self.pool = np.empty(0, np.int64)
+        self.pieces = np.empty(0, PIECE)
+        self.regions = np.empty(0, REGION)
 
 
 _scratch = _Scratch()
@@ -117,22 +112,20 @@ def trace_strip(job: Job) -> tuple[Finished, Open]:
     >>> len(finished.values), left.below.tolist()  # three edges: outside | 1 | 2 | outside
     (0, [[0, -1], [2, 1], [-1, 3]])
     """
-    strip, ground = job.strip, job.rules.ground
+    strip, rules, ground = job.strip, job.rules, job.rules.ground
     values = own(strip.values)
-    finished, left, complete, _scratch.arrays = _trace(
+    corners, sums, n, front, joins, touches, complete = scan(
         values,
         own(job.above),
         job.row0,
-        values.dtype.type(job.rules.nodata),
+        values.dtype.type(rules.nodata),
         own(strip.knots),
         own(strip.coefs),
         ground.unit_m2,
         _NO_CONFIDENCE if strip.confidence is None else own(strip.confidence),
-        job.rules.eight,
-        ground.transform,
-        own(ground.surfaces),
-        own(ground.cells),
-        _scratch.arrays,
+        _scratch.corners,
+        _scratch.sums,
+        rules.eight,
     )
     if not complete:
         raise MismatchError(
@@ -140,44 +133,12 @@ def trace_strip(job: Job) -> tuple[Finished, Open]:
             f"{job.row0}..{job.row0 + len(values) - 1} have more or none. "
             "Give the confidence that belongs to this map, or leave it out."
         )
-    return finished, left
+    traced = follow(corners, sums, n, front, joins, touches, _scratch.pool, _scratch.pieces, _scratch.regions)
+    _scratch.corners, _scratch.sums = corners, sums
+    _scratch.pool, _scratch.pieces, _scratch.regions = traced.pool, traced.pieces, traced.regions
+    return finish(traced, rules.eight, ground.transform, own(ground.surfaces), own(ground.cells), True)
 
 
 def own(array: np.ndarray) -> np.ndarray:
     """The array, or a copy if it is read-only, as what comes from another process is: numba would compile once more."""
     return np.require(array, requirements=["C", "W"])
-
-
-@njit(nogil=True, cache=True)
-def _trace(rows, above, row0, nodata, knots, coefs, unit, confidence, eight, transform, surfaces, cells, scratch):
-    """All of `trace_strip` in one call, so that threads do not wait for each other between its parts."""
-    corners, sums, pool, pieces, regions = scratch
-    front, corners, n = open_front(above, nodata, corners)
-    n_above = n // 2
-    corners, sums, n, joins, touches, complete = scan(
-        rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sums, n, eight
-    )
-    pool = grown(pool, 0, n)
-    pieces = grown(pieces, 0, n)
-    regions = grown(regions, 0, n)
-    nodes, seam_above, seam_below, n_pieces, n_regions = follow(corners, sums, n, n_above, front, pool, pieces, regions)
-    unite_corners(regions.parent, corners, joins)
-    if eight:
-        unite_corners(regions.group, corners, touches)
-    finished = finish(regions, n_regions, nodes, pool, pieces, eight, transform, surfaces, cells)
-    n_regions = keep_open(regions, n_regions, nodes)
-    open_pool, n_pool, open_pieces, n_pieces = compact(pool, pieces, nodes, regions, n_regions)
-    left = Open(
-        open_pool,
-        n_pool,
-        open_pieces,
-        n_pieces,
-        regions[:n_regions].copy(),
-        n_regions,
-        nodes.copy(),
-        seam_above,
-        seam_below,
-        n_pool,
-        n_pieces,
-    )
-    return finished, left, complete, (corners, sums, pool, pieces, regions)

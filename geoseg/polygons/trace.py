@@ -36,7 +36,7 @@ from numba import njit
 
 from geoseg.areas import column_area_units
 
-__all__ = ["COLUMN", "CORNER", "END", "FOLLOWED", "SADDLE", "VOID", "Front", "grown", "open_front", "scan"]
+__all__ = ["COLUMN", "CORNER", "END", "FOLLOWED", "SADDLE", "VOID", "Front", "grown", "scan"]
 
 CORNER = np.dtype(
     [
@@ -50,7 +50,7 @@ CORNER = np.dtype(
 VOID = 0
 """The corner that stands for every corner of nodata: links to it lead nowhere, so no case needs a test for nodata."""
 COLUMN = 5
-"""Bits of `CORNER.at` below the column, for flags. A vertex always has the same ones, so vertices sort by row, column."""
+"""Bits of `CORNER.at` below the column, for flags. A vertex always has the same ones, so they sort by row, column."""
 SADDLE = 1
 """Flag of `CORNER.at`: here the region meets pixels of its own value across the vertex, checkerboard-like."""
 END = np.int32(2**31 - 1)
@@ -76,6 +76,8 @@ class Front(NamedTuple):
     """(width + 1,) int64: total of S down the column so far, for area (see the module's text)."""
     confidence: Any
     """(width + 1,) int64: the same for confidence."""
+    n_above: Any
+    """Changes of the row above the strip: corners 1..2 * n_above are stand-ins."""
 
 
 @njit(nogil=True, cache=True)
@@ -154,24 +156,8 @@ def _add_confidence(changes, totals, row, confidence, nodata):
 
 
 @njit(nogil=True, cache=True)
-def open_front(above, nodata, corners):
-    """The front below a row, with stand-ins for the edges that come down from it.
-
-    Parameters
-    ----------
-    above : (col,) uint8 or int32
-        The row above a strip.
-    nodata : of the dtype of above
-    corners : CORNER
-        Perhaps replaced by a larger array.
-
-    Returns
-    -------
-    front : Front
-    corners, n
-        The void and the stand-ins: for change k of the row, corner 1 + 2 k is the region on the east, which arrives
-        from above, and corner 2 + 2 k that on the west, which leaves upwards. Those of nodata count as followed.
-    """
+def _open_front(above, nodata, corners):
+    """The front below a row, with stand-ins for the edges that come down from it; those of nodata count as followed."""
     width = above.shape[0]
     padded = np.empty(width + 2, above.dtype)
     padded[0] = nodata
@@ -195,7 +181,7 @@ def open_front(above, nodata, corners):
                 corners[c].region = -1
             else:
                 ends[x] = c
-    front = Front(padded, changes, tail, head, np.zeros(width + 1, np.int64), np.zeros(width + 1, np.int64))
+    front = Front(padded, changes, tail, head, np.zeros(width + 1, np.int64), np.zeros(width + 1, np.int64), n_changes)
     return front, corners, n
 
 
@@ -213,36 +199,36 @@ def _corner(corners, sums, n, at, value, nodata):
 
 
 @njit(nogil=True, cache=True)
-def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sums, n, eight):
-    """Read rows of pixels and make the corners on the lattice rows above each of them.
+def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners, sums, eight):
+    """Read a strip of rows and make the corners on the lattice rows above each of them.
 
     Parameters
     ----------
     rows : (row, col) uint8 or int32
         Values, full width.
+    above_row : (col,) of the dtype of rows
+        The row above them.
     row0 : int
         Number of the first of these rows in the map.
     nodata : of the dtype of rows
         Pixels with this value belong to no region.
-    front : Front
-        From `open_front`; updated in place.
     knots, coefs, unit : (k + 1,) int64, (row, k, c) float64, float
         Cumulative area of each row (`PixelAreas.table`).
     confidence : (row, col) uint8
         Percent, or (0, 0) when there is none.
-    corners : (capacity,) CORNER
-        Corners below `n` are there already: the void and the stand-ins.
-    sums : (capacity, 2) int64
-        Each corner's part of its region's area, and of its sum of confidence.
-    n : int
-        Number of corners so far.
+    corners, sums : (capacity,) CORNER, (capacity, 2) int64
+        Arrays to write into; what is in them does not matter.
     eight : bool
         Whether to list touches.
 
     Returns
     -------
     corners, sums, n
-        With the new corners; the arrays may have been replaced by larger ones.
+        The strip's corners, and each one's part of its region's area and sum of confidence; perhaps in larger arrays.
+        Corner 0 is the void, and then come the stand-ins: for change k of the row above, corner 1 + 2 k is the region
+        on the east, which arrives from above, and corner 2 + 2 k that on the west, which leaves upwards.
+    front : Front
+        At the strip's lower end.
     joins, touches : (m, 2) int32
         Pairs of corners that belong to the same region, though maybe on different rings (a hole and what surrounds
         it); pairs of corners whose pixels have the same value and touch diagonally.
@@ -250,6 +236,7 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
         False if a pixel with a value has no confidence.
     """
     width = rows.shape[1]
+    front, corners, n = _open_front(above_row, nodata, corners)
     above = np.empty(width + 2, rows.dtype)
     below = np.empty(width + 2, rows.dtype)
     above_changes = np.empty(front.changes.shape[0], np.int32)
@@ -374,7 +361,7 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
 
     _copy(above, front.above)
     _copy(above_changes, front.changes)
-    return corners, sums, n, joins[:n_joins], touches[:n_touches], complete
+    return corners, sums, n, front, joins[:n_joins], touches[:n_touches], complete
 
 
 @njit(nogil=True, cache=True)
