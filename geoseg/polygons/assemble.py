@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from geoseg.polygons.compiled import entry, inner
 from geoseg.polygons.connect import NONE, Open
 from geoseg.polygons.finish import compact, is_exterior, keep_open, settle
 from geoseg.polygons.rings import order_of
@@ -47,7 +47,7 @@ class Finished(NamedTuple):
     """(feature + 1,) int64 into parts."""
 
 
-@njit(nogil=True, cache=True)
+@entry
 def finish(traced, eight, transform, surfaces, cells, always):
     """Merge the rows that are one region or group, take the groups out that have no open boundary, and write them.
 
@@ -110,7 +110,7 @@ def finish(traced, eight, transform, surfaces, cells, always):
     return finished, left
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _sort_features(done, firsts, bottoms):
     """Sort features by their first vertices and, as there are few different ones, count them into their bottoms."""
     n = done.shape[0]
@@ -140,7 +140,7 @@ def _sort_features(done, firsts, bottoms):
         bottoms[to] = bottoms_before[i]
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _write(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, surfaces, cells):
     """Coordinates, offsets, pixels and perimeters of the groups `done`, which have so many parts, rings, vertices."""
     a, b, c, d, e, f = transform
@@ -200,13 +200,13 @@ def _write(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform,
     return coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inner(inline="always")
 def _place(vertex):
     """Lattice row and column of a vertex."""
     return vertex >> 32, (vertex & 0xFFFFFFFF) >> COLUMN
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner(error_model="numpy")
 def _measure(vertices, surfaces, cells):
     """Pixels inside a ring (negative for a hole) and its length on the ground."""
     pixels = np.int64(0)
@@ -227,7 +227,7 @@ def _measure(vertices, surfaces, cells):
     return pixels, length
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _sort_rings(rings, m, pool, pieces):
     """Put rings, each exterior before its holes, in order: parts by their first vertex, holes likewise."""
     firsts = np.empty(m, np.int64)

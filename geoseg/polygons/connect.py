@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from geoseg.polygons.compiled import inner
 
 __all__ = ["NODE", "NONE", "PIECE", "REGION", "Open", "find", "new_region", "unite", "unite_corners"]
 
@@ -72,7 +73,7 @@ class Open(NamedTuple):
     live_pieces: Any
 
 
-@njit(nogil=True, cache=True)
+@inner
 def new_region(regions, h):
     """Make row h of the table a region without anything."""
     regions[h].parent = h
@@ -87,7 +88,7 @@ def new_region(regions, h):
     regions[h].confidence = 0
 
 
-@njit(nogil=True, cache=True)
+@inner
 def find(forest, h):
     """The root of row h."""
     while forest[h] != h:
@@ -96,7 +97,7 @@ def find(forest, h):
     return h
 
 
-@njit(nogil=True, cache=True)
+@inner
 def unite(forest, a, b):
     """Make rows a and b one; the older row is the root."""
     a = find(forest, a)
@@ -107,8 +108,8 @@ def unite(forest, a, b):
         forest[a] = b
 
 
-@njit(nogil=True, cache=True)
+@inner
 def unite_corners(forest, corners, pairs):
     """Unite the rows of pairs of corners that have been followed."""
     for k in range(pairs.shape[0]):
-        unite(forest, corners[pairs[k, 0]].region, corners[pairs[k, 1]].region)
+        unite(forest, np.int64(corners[pairs[k, 0]].region), np.int64(corners[pairs[k, 1]].region))

@@ -9,8 +9,8 @@ and what closes, not what the strip holds.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from geoseg.polygons.compiled import entry, inner
 from geoseg.polygons.connect import NODE, NONE, Open, unite
 from geoseg.polygons.rings import add_boundary
 from geoseg.polygons.trace import SADDLE, grown
@@ -18,7 +18,7 @@ from geoseg.polygons.trace import SADDLE, grown
 __all__ = ["link"]
 
 
-@njit(nogil=True, cache=True)
+@entry
 def link(state, strip):
     """Put a strip below the rows that came before.
 
@@ -48,7 +48,7 @@ def link(state, strip):
     below = np.full(strip.below.shape, np.int32(NONE))
     chain_of = np.full(n_nodes, np.int32(NONE))
     now_open = np.empty(strip.below.shape[0], NODE)
-    n_open = 0
+    n_open = np.int64(0)
     for k in range(strip.below.shape[0]):
         if strip.below[k, 1] != NONE:
             _join(n_above + strip.below[k, 1], following, chain_of, n_open, nodes, now_open, pieces, regions)
@@ -79,7 +79,7 @@ def link(state, strip):
     )
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _append(state, strip):
     """The tables of both, one after the other."""
     n_pool, n_pieces, n_regions = state.n_pool, state.n_pieces, state.n_regions
@@ -120,23 +120,23 @@ def _append(state, strip):
     )
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _moved(number, by):
     """A place in a list that now begins further on."""
     return number if number == NONE else np.int32(number + by)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _join(node, following, chain_of, chain, nodes, now_open, pieces, regions):
     """Join the nodes of one open boundary."""
     first = nodes[node].first
     last = nodes[node].last
-    region = nodes[node].region
+    region = np.int64(nodes[node].region)
     chain_of[node] = chain
     node = following[node]
     while node != NONE:
         chain_of[node] = chain
-        unite(regions.parent, region, nodes[node].region)
+        unite(regions.parent, region, np.int64(nodes[node].region))
         if pieces[first].size == 0:
             first = nodes[node].first
             last = nodes[node].last
@@ -149,7 +149,7 @@ def _join(node, following, chain_of, chain, nodes, now_open, pieces, regions):
     now_open[chain].region = region
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _close(start, following, chain_of, nodes, pool, n_pool, pieces, n_pieces, regions):
     """Copy the nodes of one closed boundary into rings."""
     region = np.int64(nodes[start].region)
@@ -157,7 +157,7 @@ def _close(start, following, chain_of, nodes, pool, n_pool, pieces, n_pieces, re
     node = np.int32(start)
     while chain_of[node] == NONE:
         chain_of[node] = 0
-        unite(regions.parent, region, nodes[node].region)
+        unite(regions.parent, region, np.int64(nodes[node].region))
         p = nodes[node].first
         size += pieces[p].size
         while p != nodes[node].last:

@@ -8,15 +8,15 @@ regions 4-connected, so an exterior is never cut into two.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from geoseg.polygons.compiled import entry, inner
 from geoseg.polygons.connect import NODE, NONE, Open, new_region, unite_corners
-from geoseg.polygons.trace import END, FOLLOWED, SADDLE, VOID, grown
+from geoseg.polygons.trace import END, FOLLOWED, SADDLE, VOID
 
 __all__ = ["add_boundary", "follow", "order_of"]
 
 
-@njit(nogil=True, cache=True)
+@entry
 def follow(corners, sums, n, front, joins, touches, pool, pieces, regions):
     """Walk every boundary of a strip.
 
@@ -25,16 +25,13 @@ def follow(corners, sums, n, front, joins, touches, pool, pieces, regions):
     corners, sums, n, front, joins, touches
         From `scan`. Afterwards corner.region is its row in the table of regions.
     pool, pieces, regions
-        Arrays to write into; perhaps replaced by larger ones.
+        Arrays to write into, with room for n.
 
     Returns
     -------
     Open
         Everything in the strip, finished or not.
     """
-    pool = grown(pool, 0, n)
-    pieces = grown(pieces, 0, n)
-    regions = grown(regions, 0, n)
     n_above = front.n_above
     n_below = 0
     while front.changes[n_below] != END:
@@ -80,7 +77,7 @@ def follow(corners, sums, n, front, joins, touches, pool, pieces, regions):
     return Open(pool, n_pool, pieces, n_pieces, regions, h, nodes[:n_nodes], above, below, n_pool, n_pieces)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _follow_open(corners, c, n_above, pool, n_pool, pieces, nodes, regions, h):
     """Write one open boundary into the pool: node, piece and region h."""
     new_region(regions, h)
@@ -106,7 +103,7 @@ def _follow_open(corners, c, n_above, pool, n_pool, pieces, nodes, regions, h):
     return n_pool
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _follow_ring(corners, start, pool, n_pool, pieces, n_pieces, regions, h):
     """Write one closed boundary into the pool: region h."""
     new_region(regions, h)
@@ -129,7 +126,7 @@ def _follow_ring(corners, start, pool, n_pool, pieces, n_pieces, regions, h):
     return n_pool, add_boundary(pool, begin, n_pool, n_saddles, pieces, n_pieces, regions, h)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def add_boundary(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
     """Give a region the closed boundary pool[begin:end], as one simple ring or several."""
     if n_saddles >= 2:
@@ -137,7 +134,7 @@ def add_boundary(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
     return _add_ring(pool, begin, end, pieces, n_pieces, regions, h)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _cut_at_saddles(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
     """Cut a ring into simple rings wherever it comes back to a vertex.
 
@@ -185,7 +182,7 @@ def _cut_at_saddles(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
     return _add_ring(pool, done, end, pieces, n_pieces, regions, h)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _may_have_pair(keys):
     """False if no key stands twice; only few keys, the usual case, are compared."""
     if keys.shape[0] > 12:
@@ -197,7 +194,7 @@ def _may_have_pair(keys):
     return False
 
 
-@njit(nogil=True, cache=True)
+@inner
 def order_of(keys):
     """The order that sorts keys; equal ones stay in order.
 
@@ -227,7 +224,7 @@ def order_of(keys):
     return order
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _add_ring(pool, begin, end, pieces, n_pieces, regions, h):
     """Give a region the ring pool[begin:end], turned to start at its first vertex in order of rows and columns."""
     first = begin

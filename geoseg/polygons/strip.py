@@ -85,6 +85,12 @@ class _Scratch(threading.local):
         self.pieces = np.empty(0, PIECE)
         self.regions = np.empty(0, REGION)
 
+    def make_room(self, n: int) -> None:
+        """At least n rows in each array; what is in them is lost."""
+        for name, array in vars(self).items():
+            if len(array) < n:
+                setattr(self, name, np.empty((n * 3 // 2, *array.shape[1:]), array.dtype))
+
 
 _scratch = _Scratch()
 _NO_CONFIDENCE = np.empty((0, 0), np.uint8)
@@ -114,6 +120,7 @@ def trace_strip(job: Job) -> tuple[Finished, Open]:
     """
     strip, rules, ground = job.strip, job.rules, job.rules.ground
     values = own(strip.values)
+    _scratch.make_room(2 * values.shape[1] + 3)
     corners, sums, n, front, joins, touches, complete = scan(
         values,
         own(job.above),
@@ -133,9 +140,9 @@ def trace_strip(job: Job) -> tuple[Finished, Open]:
             f"{job.row0}..{job.row0 + len(values) - 1} have more or none. "
             "Give the confidence that belongs to this map, or leave it out."
         )
-    traced = follow(corners, sums, n, front, joins, touches, _scratch.pool, _scratch.pieces, _scratch.regions)
     _scratch.corners, _scratch.sums = corners, sums
-    _scratch.pool, _scratch.pieces, _scratch.regions = traced.pool, traced.pieces, traced.regions
+    _scratch.make_room(n)
+    traced = follow(corners, sums, n, front, joins, touches, _scratch.pool, _scratch.pieces, _scratch.regions)
     return finish(traced, rules.eight, ground.transform, own(ground.surfaces), own(ground.cells), True)
 
 

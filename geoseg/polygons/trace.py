@@ -32,9 +32,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from geoseg.areas import column_area_units
+from geoseg.polygons.compiled import entry, inner
 
 __all__ = ["COLUMN", "CORNER", "END", "FOLLOWED", "SADDLE", "VOID", "Front", "grown", "scan"]
 
@@ -80,7 +80,7 @@ class Front(NamedTuple):
     """Changes of the row above the strip: corners 1..2 * n_above are stand-ins."""
 
 
-@njit(nogil=True, cache=True)
+@inner
 def grown(array, used, need):
     """The array with room for `need` items in its first axis; the first `used` are kept."""
     if need <= array.shape[0]:
@@ -91,13 +91,7 @@ def grown(array, used, need):
     return larger
 
 
-@njit(nogil=True, cache=True)
-def _copy(source, target):
-    for k in range(source.shape[0]):
-        target[k] = source[k]
-
-
-@njit(nogil=True, cache=True)
+@inner
 def _find_changes(row, width, changes):
     """Write the lattice columns where a padded row changes value, and `END`; return their number.
 
@@ -123,7 +117,7 @@ def _find_changes(row, width, changes):
     return n
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _add_area(changes, totals, knots, coefs, unit):
     """Add a row's cumulative area, in integer units, at each change."""
     i = 0
@@ -132,7 +126,7 @@ def _add_area(changes, totals, knots, coefs, unit):
         i += 1
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _add_confidence(changes, totals, row, confidence, nodata):
     """Add a row's cumulative confidence at each change; False where a pixel with a value has none (above 100)."""
     complete = True
@@ -155,7 +149,7 @@ def _add_confidence(changes, totals, row, confidence, nodata):
     return complete
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _open_front(above, nodata, corners):
     """The front below a row, with stand-ins for the edges that come down from it; those of nodata count as followed."""
     width = above.shape[0]
@@ -169,7 +163,6 @@ def _open_front(above, nodata, corners):
     tail = np.zeros(width + 1, np.int32)
     head = np.zeros(width + 1, np.int32)
     n = 1 + 2 * n_changes
-    corners = grown(corners, 0, n)
     for k in range(n_changes):
         x = changes[k]
         for c, value, ends in ((1 + 2 * k, padded[x + 1], tail), (2 + 2 * k, padded[x], head)):
@@ -182,10 +175,10 @@ def _open_front(above, nodata, corners):
             else:
                 ends[x] = c
     front = Front(padded, changes, tail, head, np.zeros(width + 1, np.int64), np.zeros(width + 1, np.int64), n_changes)
-    return front, corners, n
+    return front, n
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inner(inline="always")
 def _corner(corners, sums, n, at, value, nodata):
     """Make a corner, unless the region is nodata; return its number and the number that comes next."""
     corners[n].at = at
@@ -198,7 +191,7 @@ def _corner(corners, sums, n, at, value, nodata):
     return np.int32(n), n + 1
 
 
-@njit(nogil=True, cache=True)
+@entry
 def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners, sums, eight):
     """Read a strip of rows and make the corners on the lattice rows above each of them.
 
@@ -217,7 +210,7 @@ def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners,
     confidence : (row, col) uint8
         Percent, or (0, 0) when there is none.
     corners, sums : (capacity,) CORNER, (capacity, 2) int64
-        Arrays to write into; what is in them does not matter.
+        Arrays to write into, with room for the stand-ins: capacity > 2 * (width + 1).
     eight : bool
         Whether to list touches.
 
@@ -229,28 +222,26 @@ def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners,
         on the east, which arrives from above, and corner 2 + 2 k that on the west, which leaves upwards.
     front : Front
         At the strip's lower end.
-    joins, touches : (m, 2) int32
+    joins, touches : (m, 2) int64
         Pairs of corners that belong to the same region, though maybe on different rings (a hole and what surrounds
         it); pairs of corners whose pixels have the same value and touch diagonally.
     complete : bool
         False if a pixel with a value has no confidence.
     """
     width = rows.shape[1]
-    front, corners, n = _open_front(above_row, nodata, corners)
-    above = np.empty(width + 2, rows.dtype)
+    front, n = _open_front(above_row, nodata, corners)
+    above, above_changes = front.above, front.changes
     below = np.empty(width + 2, rows.dtype)
-    above_changes = np.empty(front.changes.shape[0], np.int32)
-    below_changes = np.empty(front.changes.shape[0], np.int32)
-    _copy(front.above, above)
-    _copy(front.above, below)  # for its ends, which are nodata
-    _copy(front.changes, above_changes)
+    below[0] = nodata
+    below[width + 1] = nodata
+    below_changes = np.empty(above_changes.shape[0], np.int32)
     tail, head = front.tail, front.head
     with_confidence = confidence.shape[0] > 0
     complete = True
-    joins = np.empty((1024, 2), np.int32)
-    touches = np.empty((1024, 2), np.int32)
-    n_joins = 0
-    n_touches = 0
+    joins = np.empty((1024, 2), np.int64)
+    touches = np.empty((1024, 2), np.int64)
+    n_joins = np.int64(0)
+    n_touches = np.int64(0)
     n_above = 0
     while above_changes[n_above] != END:
         n_above += 1
@@ -359,17 +350,16 @@ def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners,
         above_changes, below_changes = below_changes, above_changes
         n_above = n_below
 
-    _copy(above, front.above)
-    _copy(above_changes, front.changes)
+    front = Front(above, above_changes, tail, head, front.area, front.confidence, front.n_above)
     return corners, sums, n, front, joins[:n_joins], touches[:n_touches], complete
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _grown_pairs(array, used, need):
     if need <= array.shape[0]:
         return array
     larger = np.empty((max(need, array.shape[0] * 3 // 2), 2), array.dtype)
-    for k in range(min(used, array.shape[0])):
+    for k in range(used):
         larger[k, 0] = array[k, 0]
         larger[k, 1] = array[k, 1]
     return larger

@@ -1,0 +1,22 @@
+"""How this room's functions are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+__all__ = ["entry", "inner"]
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python calls."""
+    return njit(function, nogil=True, cache=True, no_cfunc_wrapper=True)
+
+
+def inner(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Compile a function that only compiled functions call; without a wrapper for Python that takes less time."""
+    if function is None:
+        return lambda function: inner(function, **options)
+    return njit(function, nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
