@@ -9,14 +9,16 @@ from numba import njit
 
 __all__ = ["entry", "inner"]
 
+_ENTRY: dict[str, Any] = {"nogil": True, "cache": True, "no_cfunc_wrapper": True}
+_INNER: dict[str, Any] = {**_ENTRY, "no_cpython_wrapper": True}
+
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls."""
-    return njit(function, nogil=True, cache=True, no_cfunc_wrapper=True)
+    return njit(**_ENTRY)(function)
 
 
 def inner(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile a function that only compiled functions call; without a wrapper for Python that takes less time."""
-    if function is None:
-        return lambda function: inner(function, **options)
-    return njit(function, nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+    """Compile a function that only compiled functions call: without a wrapper for Python, which takes less time."""
+    decorate = njit(**_INNER, **options)
+    return decorate if function is None else decorate(function)

@@ -75,9 +75,8 @@ def settle(regions, n_regions, nodes, pool, pieces, eight):
             )
             regions[h].kept_first = NONE
     for k in range(nodes.shape[0]):
-        h = np.int64(nodes[k].region)
-        region_open[find(regions.parent, h)] = True
-        group_open[find(regions.group, h)] = True
+        region_open[find(regions.parent, np.int64(nodes[k].region))] = True
+        group_open[find(regions.group, np.int64(nodes[k].region))] = True
     n_done = 0
     for h in range(n_regions):
         group = find(regions.group, h)
