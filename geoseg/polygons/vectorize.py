@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,7 @@ from geoseg.polygons.strip import Ground, Strip
 
 __all__ = ["iter_polygons", "vectorize"]
 
+_MOST_THREADS = 4  # unasked: linking strips and building geometries is done in order, by one thread
 _BATCH = 20_000  # polygons; fewer, larger frames are faster to build and to write
 _LENGTH_TOLERANCE = 2e-6  # relative, of a step's length on the ground
 _TABLE_ROWS = 1024  # of areas that are asked for at once
@@ -47,14 +49,14 @@ def vectorize(
     confidence: xr.DataArray | None = None,
     connectivity: int = 4,
     strip_rows: int = 64,
-    threads: int = 1,
+    threads: int | None = None,
     cluster: str | None = None,
 ) -> gpd.GeoDataFrame:
     """The polygons of a class map or an object map: exactly its pixels, edge-matched, with true areas.
 
     Each connected area of one value becomes one polygon that follows the pixels' edges. Neighbours share every
     vertex, so the polygons are a valid coverage: no gap, no overlap. The result depends on the map alone: strip
-    height, threads and Dask's chunks change no byte of it.
+    height, threads, workers and Dask's chunks change no byte of it.
 
     Parameters
     ----------
@@ -69,7 +71,11 @@ def vectorize(
     strip_rows
         Rows that are traced at once. It decides about memory and speed only.
     threads
-        2 or more: tracing runs ahead of the building of geometries, in a thread.
+        Strips that are traced at once, ahead of linking them and building geometries; 1 = none ahead. By default one
+        for each core, up to four: more would wait for what is done in order.
+    cluster
+        Address of a Dask scheduler, whose workers then trace the strips. Without it an active
+        `dask.distributed.Client` is used, and without that, threads.
 
     Returns
     -------
@@ -82,7 +88,7 @@ def vectorize(
     Raises
     ------
     OptionError
-        Values are not integers, or an option has a value that it cannot have.
+        Values are not integers, an option has a value that it cannot have, or the cluster does not answer.
     MismatchError
         The confidence lies on another grid, or lacks pixels that have a class.
     SceneError
@@ -111,7 +117,7 @@ def iter_polygons(
     confidence: xr.DataArray | None = None,
     connectivity: int = 4,
     strip_rows: int = 64,
-    threads: int = 1,
+    threads: int | None = None,
     cluster: str | None = None,
 ) -> Iterator[gpd.GeoDataFrame]:
     """`vectorize` in batches: polygons leave when they are finished, so memory does not grow with the map's height.
@@ -152,12 +158,13 @@ def _build(
     confidence: xr.DataArray | None,
     connectivity: int,
     strip_rows: int,
-    threads: int,
+    threads: int | None,
     cluster: str | None,
 ) -> Iterator[_Built]:
     """Trace, and build geometries and number columns."""
     if connectivity not in (4, 8):
         raise OptionError(f"Pixels are connected by 4 or 8 neighbours, but connectivity={connectivity!r}.")
+    threads = min(os.cpu_count() or 1, _MOST_THREADS) if threads is None else threads
     if threads < 1 or strip_rows < 1:
         raise OptionError(f"Give 1 or more threads and strip_rows, not {threads} and {strip_rows}.")
     geobox = geobox_of(class_map)
