@@ -1,4 +1,5 @@
 """Run one function over blocks: on threads of this process or on a Dask cluster, with retries, progress and resume.
+Or over the items of any stream, whose results come back in order.
 
 This is the only room that knows Dask's schedulers. A block is one task; the graph stays small.
 """
@@ -8,10 +9,12 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dask
 import psutil
@@ -19,7 +22,10 @@ import psutil
 from geoseg.errors import BlockError, GeosegError, OptionError, OutputError
 from geoseg.tiling import Block
 
-__all__ = ["BlockStore", "check_memory", "run_blocks"]
+__all__ = ["BlockStore", "check_memory", "map_in_order", "run_blocks"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 Report = Callable[[int], None]
 """Called by a task with the number of pixels that it has finished since the last call."""
@@ -76,6 +82,73 @@ def run_blocks(
     finally:
         if client is not None and cluster is not None:
             client.close()
+
+
+def map_in_order(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int = 1, cluster: str | None = None
+) -> Iterator[R]:
+    """``map(function, items)``, ahead of what is asked for: results in order, and few of them in memory.
+
+    Parameters
+    ----------
+    function
+        A pure function of an item; for a cluster both must be picklable, and the result too.
+    items
+        Taken by the thread that asks for results, one at a time.
+    threads
+        Threads of this process that work on one item each; 1 = none, each result is made when it is asked for. Not
+        used on a cluster.
+    cluster
+        As in `run_blocks`: an address, else an active client, else threads.
+
+    Yields
+    ------
+    R
+        The result of each item. While one is used, at most as many more are made or wait as there are threads (of all
+        workers, on a cluster). When the generator is closed, or `function` raises (which is raised here in the item's
+        place), items that wait are dropped.
+
+    Raises
+    ------
+    OptionError
+        The cluster does not answer, or `threads` is below one.
+
+    Examples
+    --------
+    >>> list(map_in_order(abs, [-1, 2, -3], threads=2))
+    [1, 2, 3]
+    >>> list(map_in_order(abs, []))
+    []
+    """
+    if threads < 1:
+        raise OptionError(f"There must be at least one thread, but threads={threads}. Give 1 or more.")
+    client = _client(cluster)
+    try:
+        if client is not None:
+            workers = sum(client.nthreads().values())
+            yield from _in_order(lambda item: client.submit(function, item, pure=False), items, max(workers, 1))
+        elif threads > 1:
+            with ThreadPoolExecutor(threads, thread_name_prefix="geoseg") as pool:
+                yield from _in_order(lambda item: pool.submit(function, item), items, threads)
+        else:
+            yield from map(function, items)
+    finally:
+        if client is not None and cluster is not None:
+            client.close()
+
+
+def _in_order(submit: Callable[[T], Any], items: Iterable[T], ahead: int) -> Iterator[Any]:
+    futures: deque[Any] = deque()
+    try:
+        for item in items:
+            futures.append(submit(item))
+            if len(futures) > ahead:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _run_on_threads(task: Task, blocks: Sequence[Block], workers: int, retries: int, on_pixels: Report) -> None:

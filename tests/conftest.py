@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,12 @@ import pytest
 # Several thread pools on few cores slow each other down; tests that need more say so themselves.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# numba keeps compiled functions on disk until their own file changes; that a function they call has changed, in another
+# file, it does not notice. So each state of the compiled sources has a cache of its own.
+_compiled = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "geoseg").rglob("*.py"))]
+_state = hashlib.sha256(b"".join(source for source in _compiled if b"numba" in source or b"compiled" in source))
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"geoseg-numba-{_state.hexdigest()[:16]}"))
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_polygons import as_set, assert_same, gdal_polygons, make_map, rasters
 
+from geoseg.errors import MismatchError
 from geoseg.polygons import iter_polygons, vectorize
-from geoseg.polygons.stream import FLAT, Strip, _Tracer, trace_polygons
+from geoseg.polygons.stream import Linker, trace_polygons
+from geoseg.polygons.strip import Job, Rules, Strip, trace_strip
 
 
 def strips(values: np.ndarray, rows: int):
@@ -49,6 +51,52 @@ def test_dask_chunks_and_threads_cannot_be_seen(values, data):
     for confidence in (lazy_percent, make_map(percent)):
         assert_same(vectorize(lazy, confidence=confidence, strip_rows=5, threads=2), whole)
     assert_same(vectorize(lazy), vectorize(make_map(values), threads=2))
+
+
+@settings(max_examples=30, deadline=None)
+@given(rasters(), st.sampled_from([4, 8]), st.data())
+def test_threads_cannot_be_seen(values, connectivity, data):
+    percent = make_map((values // 3).astype(np.uint8))
+    whole = vectorize(make_map(values), confidence=percent, connectivity=connectivity, strip_rows=len(values))
+    for threads in (1, 2, 3, 4):
+        rows = data.draw(st.sampled_from([1, 7, 64, len(values)]), label="strip rows")
+        cut = vectorize(
+            make_map(values), confidence=percent, connectivity=connectivity, strip_rows=rows, threads=threads
+        )
+        assert_same(cut, whole)
+
+
+def test_a_cluster_cannot_be_seen(tmp_path):
+    from distributed import Client, LocalCluster
+
+    values = np.random.default_rng(5).integers(1, 4, (90, 200)).astype(np.uint8)
+    values[values == 3] = 255
+    percent = make_map((values // 3).astype(np.uint8))
+    objects = make_map(values.astype(np.int32) * 1000, _FillValue=255_000)
+    expected = vectorize(make_map(values), confidence=percent, connectivity=8)
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path)
+    ) as cluster:
+        by_address = vectorize(
+            make_map(values), confidence=percent, connectivity=8, strip_rows=7, cluster=cluster.scheduler_address
+        )
+        assert_same(by_address, expected)
+        with Client(cluster):  # an active client is used without being named
+            lazy = vectorize(make_map(values).chunk(y=20), confidence=percent, connectivity=8, strip_rows=30)
+            ids = pd.concat(iter_polygons(objects, strip_rows=64), ignore_index=True)
+            with pytest.raises(MismatchError, match="rows 0\\.\\.6 "):
+                vectorize(make_map(np.ones_like(values)), confidence=make_map(values), strip_rows=7)
+    assert_same(lazy, expected)
+    assert_same(ids, vectorize(objects))
+
+
+def test_errors_come_from_threads_too():
+    values = np.ones((40, 30), np.uint8)
+    percent = np.full((40, 30), 90, np.uint8)
+    percent[20, 3] = 255
+    for threads in (1, 3):
+        with pytest.raises(MismatchError, match="rows 20\\.\\.23 "):
+            vectorize(make_map(values), confidence=make_map(percent), strip_rows=4, threads=threads)
 
 
 def test_batches_are_the_whole(monkeypatch):
@@ -90,15 +138,18 @@ def test_memory_follows_what_is_open():
     """A tall map of closed polygons beside a river that never ends: the pool holds no more than the river."""
     pattern = np.random.default_rng(2).integers(1, 4, (64, 300)).astype(np.uint8)
     pattern[:, 140:150] = 9
-    tracer = _Tracer(300, np.dtype(np.uint8), 255, False, FLAT)
+    rules = Rules(nodata=255, eight=False)
+    linker = Linker(rules)
+    above = np.full(300, 255, np.uint8)
     sizes = []
-    for _ in range(120):
+    for row0 in range(0, 120 * 64, 64):
         [strip] = strips(pattern, 64)
-        tracer.add(strip)
-        sizes.append(len(tracer.pool) * 8 + len(tracer.pieces) * 16 + len(tracer.regions) * 48)
+        linker.add(*trace_strip(Job(strip, above, row0, rules)))
+        above = pattern[-1]
+        sizes.append(sum(table.nbytes for table in (linker.state.pool, linker.state.pieces, linker.state.regions)))
     river = 120 * 64 * 2 * 8 * 4
     assert sizes[-1] < max(sizes[:20]) + river
-    assert tracer.n_regions <= 301
+    assert linker.state.n_regions <= 301
 
 
 def lace(height: int, width: int) -> np.ndarray:
@@ -120,7 +171,7 @@ def test_one_region_with_very_many_holes(connectivity):
         seconds.append(time.process_time() - start)
     last = parts[-1]
     assert last.values.tolist() == [1]
-    assert len(last.ring_offsets) - 1 == 400 * 500 + 1
+    assert sum(len(shapes.ring_offsets) - 1 for shapes in last.shapes) == 400 * 500 + 1
     assert sum(traced.pixels.sum() for traced in parts) == values.size
     assert seconds[1] < 12 * seconds[0] + 0.5  # four times the holes: four times the work, not sixteen times
 

@@ -7,43 +7,142 @@ counting downwards). The first key is what lets polygons leave early: it is know
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any, NamedTuple
 
-from geoseg.polygons.connect import NONE
-from geoseg.polygons.finish import is_exterior
+import numpy as np
+
+from geoseg.polygons.compiled import entry, inner
+from geoseg.polygons.connect import NONE, Open
+from geoseg.polygons.finish import compact, is_exterior, keep_open, settle
 from geoseg.polygons.rings import order_of
 from geoseg.polygons.trace import COLUMN
 
-__all__ = ["assemble"]
+__all__ = ["Finished", "finish"]
 
 
-@njit(nogil=True, cache=True)
-def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, surfaces, cells):
-    """Write finished groups out.
+class Finished(NamedTuple):
+    """Finished polygons as flat arrays, in order."""
+
+    values: Any
+    """(feature,) int32: the value of the pixels."""
+    pixels: Any
+    """(feature,) int64."""
+    areas: Any
+    """(feature,) int64, in units of `Ground.unit_m2`."""
+    perimeters: Any
+    """(feature,) float64 m, holes included."""
+    confidences: Any
+    """(feature,) int64: sum of percent over the pixels (0 without confidence)."""
+    bottoms: Any
+    """(feature,) int64: lowest lattice row of the boundary, the first key of their order."""
+    firsts: Any
+    """(feature,) int64: first vertex, the second key."""
+    coords: Any
+    """(vertex, 2) float64; rings are closed."""
+    ring_offsets: Any
+    """(ring + 1,) int64 into coords."""
+    part_offsets: Any
+    """(part + 1,) int64 into rings; a part's first ring is its exterior."""
+    feature_offsets: Any
+    """(feature + 1,) int64 into parts."""
+
+
+@entry
+def finish(traced, eight, transform, surfaces, cells, always):
+    """Merge the rows that are one region or group, take the groups out that have no open boundary, and write them.
 
     Parameters
     ----------
-    done : (feature,) int32
-        Rows of the groups, in order.
-    n_parts, n_rings, n_vertices : int
-        Totals over them.
+    traced : Open
+        Its arrays are used up.
+    eight : bool
+        Whether regions that touch diagonally are one group.
     transform : (6,) float64
         a, b, c, d, e, f of the grid's affine transform.
     surfaces : (row cell, col cell, 2, 4) float64
         Metres on the ground per column step and per row step, as s0 + s1 * col + row * (s2 + s3 * col) in each cell.
     cells : (2,) float64
         Cells per lattice row and per column.
+    always : bool
+        Copy what stays open into arrays of its size in any case, not only when there is too much garbage.
 
     Returns
     -------
-    coords : (n_vertices, 2) float64
-    ring_offsets, part_offsets, feature_offsets : int64
-        First vertex of each ring, first ring of each part, first part of each feature, and the ends.
-    pixels : (feature,) int64
-    perimeters : (feature,) float64
-        Metres, holes included.
+    Finished, Open
     """
+    pool, pieces, regions, nodes = traced.pool, traced.pieces, traced.regions, traced.nodes
+    n_pool, n_pieces = traced.n_pool, traced.n_pieces
+    done, firsts, bottoms, n_parts, n_rings, n_vertices = settle(regions, traced.n_regions, nodes, pool, pieces, eight)
+    _sort_features(done, firsts, bottoms)
+    n = done.shape[0]
+    values = np.empty(n, np.int32)
+    areas = np.empty(n, np.int64)
+    confidences = np.empty(n, np.int64)
+    for i in range(n):
+        values[i] = regions[done[i]].value
+        areas[i] = regions[done[i]].area
+        confidences[i] = regions[done[i]].confidence
+    coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters = _write(
+        done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, surfaces, cells
+    )
+    finished = Finished(
+        values,
+        pixels,
+        areas,
+        perimeters,
+        confidences,
+        bottoms,
+        firsts,
+        coords,
+        ring_offsets,
+        part_offsets,
+        feature_offsets,
+    )
+    n_regions = keep_open(regions, traced.n_regions, nodes)
+    live_pool, live_pieces = traced.live_pool, traced.live_pieces
+    if always or n_pool > 2 * live_pool + (1 << 16) or n_pieces > 2 * live_pieces + (1 << 14):
+        pool, n_pool, pieces, n_pieces = compact(pool, pieces, nodes, regions, n_regions)
+        regions = regions[:n_regions].copy()
+        live_pool, live_pieces = n_pool, n_pieces
+    left = Open(
+        pool, n_pool, pieces, n_pieces, regions, n_regions, nodes, traced.above, traced.below, live_pool, live_pieces
+    )
+    return finished, left
+
+
+@inner
+def _sort_features(done, firsts, bottoms):
+    """Sort features by their first vertices and, as there are few different ones, count them into their bottoms."""
+    n = done.shape[0]
+    if n == 0:
+        return
+    top = bottoms[0]
+    lowest = bottoms[0]
+    in_order = True
+    for i in range(1, n):
+        top = min(top, bottoms[i])
+        lowest = max(lowest, bottoms[i])
+        in_order = in_order and firsts[i - 1] <= firsts[i]  # what a strip closes comes in the order of firsts
+    following = np.zeros(lowest - top + 2, np.int64)
+    for i in range(n):
+        following[bottoms[i] - top + 1] += 1
+    for row in range(1, following.shape[0]):
+        following[row] += following[row - 1]
+    order = order_of(firsts[:0] if in_order else firsts)
+    done_before, firsts_before, bottoms_before = done.copy(), firsts.copy(), bottoms.copy()
+    for k in range(n):
+        i = k if in_order else order[k]
+        row = bottoms_before[i] - top
+        to = following[row]
+        following[row] += 1
+        done[to] = done_before[i]
+        firsts[to] = firsts_before[i]
+        bottoms[to] = bottoms_before[i]
+
+
+@inner
+def _write(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, surfaces, cells):
+    """Coordinates, offsets, pixels and perimeters of the groups `done`, which have so many parts, rings, vertices."""
     a, b, c, d, e, f = transform
     turn = a * e - b * d > 0.0  # rows going north: turn the rings, so that exteriors stay counter-clockwise
     coords = np.empty((n_vertices, 2), np.float64)
@@ -101,13 +200,13 @@ def assemble(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transfor
     return coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inner(inline="always")
 def _place(vertex):
     """Lattice row and column of a vertex."""
     return vertex >> 32, (vertex & 0xFFFFFFFF) >> COLUMN
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@inner(error_model="numpy")
 def _measure(vertices, surfaces, cells):
     """Pixels inside a ring (negative for a hole) and its length on the ground."""
     pixels = np.int64(0)
@@ -128,7 +227,7 @@ def _measure(vertices, surfaces, cells):
     return pixels, length
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _sort_rings(rings, m, pool, pieces):
     """Put rings, each exterior before its holes, in order: parts by their first vertex, holes likewise."""
     firsts = np.empty(m, np.int64)

@@ -1,4 +1,8 @@
-"""Which rings belong together: regions (connected by edges) and groups of regions (also by corners).
+"""The tables of what has been traced, and which rings belong together: regions (connected by edges) and groups of
+regions (also by corners).
+
+All vertices stand in one long array, the *pool*; a *piece* is a stretch of it. An open boundary, a *node*, is a linked
+list of pieces, so that joining two of them copies nothing; a ring is one piece.
 
 Each boundary that is followed gets a row in the table of regions. Two rows turn out to be one region when a hole
 is found to lie in what surrounds it, or when open boundaries meet further down; they are united (union-find with path
@@ -9,13 +13,23 @@ group of its own and both forests are the same.
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any, NamedTuple
 
-__all__ = ["NONE", "REGION", "find", "new_region", "unite", "unite_corners"]
+import numpy as np
+
+from geoseg.polygons.compiled import inner
+
+__all__ = ["NODE", "NONE", "PIECE", "REGION", "Open", "find", "new_region", "unite", "unite_corners"]
 
 NONE = -1
 """Ends a linked list."""
+
+PIECE = np.dtype([("start", np.int64), ("size", np.int32), ("next", np.int32)], align=True)
+"""A stretch of the pool, and the next piece of the same boundary (or the next ring of the same region)."""
+
+NODE = np.dtype([("first", np.int32), ("last", np.int32), ("region", np.int32)], align=True)
+"""An open boundary: first and last piece from its head to its tail, and its row in the table of regions. An empty piece
+(a boundary without a vertex so far) stands alone."""
 
 REGION = np.dtype(
     [
@@ -32,9 +46,34 @@ REGION = np.dtype(
     ],
     align=True,
 )
+"""What is connected, and its sums."""
 
 
-@njit(nogil=True, cache=True)
+class Open(NamedTuple):
+    """Some rows of the map, traced. Between strips all of it is open or belongs to something open."""
+
+    pool: Any
+    """int64 vertices, like `CORNER.at`; of this and the next two arrays only the first n are used."""
+    n_pool: Any
+    pieces: Any
+    """PIECE."""
+    n_pieces: Any
+    regions: Any
+    """REGION."""
+    n_regions: Any
+    nodes: Any
+    """(boundary,) NODE."""
+    above: Any
+    """(change, 2) int32: for each change of the row above, the node that goes down from there on the east side of the
+    edge, and the one that comes up to there on its west side; NONE where that side is nodata."""
+    below: Any
+    """(change, 2) int32: the same for the changes of the last row, where these nodes end and start."""
+    live_pool: Any
+    """How much of the pool was used when it was compacted last."""
+    live_pieces: Any
+
+
+@inner
 def new_region(regions, h):
     """Make row h of the table a region without anything."""
     regions[h].parent = h
@@ -49,7 +88,7 @@ def new_region(regions, h):
     regions[h].confidence = 0
 
 
-@njit(nogil=True, cache=True)
+@inner
 def find(forest, h):
     """The root of row h."""
     while forest[h] != h:
@@ -58,7 +97,7 @@ def find(forest, h):
     return h
 
 
-@njit(nogil=True, cache=True)
+@inner
 def unite(forest, a, b):
     """Make rows a and b one; the older row is the root."""
     a = find(forest, a)
@@ -69,8 +108,8 @@ def unite(forest, a, b):
         forest[a] = b
 
 
-@njit(nogil=True, cache=True)
+@inner
 def unite_corners(forest, corners, pairs):
     """Unite the rows of pairs of corners that have been followed."""
     for k in range(pairs.shape[0]):
-        unite(forest, corners[pairs[k, 0]].region, corners[pairs[k, 1]].region)
+        unite(forest, np.int64(corners[pairs[k, 0]].region), np.int64(corners[pairs[k, 1]].region))

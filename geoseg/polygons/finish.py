@@ -9,15 +9,14 @@ bounded number of times on average, however large a region grows.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from geoseg.polygons.connect import NONE, find, unite
-from geoseg.polygons.rings import PIECE
+from geoseg.polygons.compiled import inner
+from geoseg.polygons.connect import NONE, PIECE, find, unite
 
 __all__ = ["compact", "is_exterior", "keep_open", "settle"]
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _append(pieces, first, last, more_first, more_last):
     """Join two linked lists; either may be empty."""
     if more_first == NONE:
@@ -28,14 +27,14 @@ def _append(pieces, first, last, more_first, more_last):
     return first, more_last
 
 
-@njit(nogil=True, cache=True)
+@inner
 def is_exterior(pool, pieces, ring):
     """A ring starts at its top left vertex: the exterior goes down from there, a hole along its upper side."""
     start = pieces[ring].start
     return pool[start + 1] >> 32 > pool[start] >> 32
 
 
-@njit(nogil=True, cache=True)
+@inner
 def settle(regions, n_regions, nodes, pool, pieces, eight):
     """Merge the rows that are one region or group, and list the groups that are finished.
 
@@ -76,9 +75,8 @@ def settle(regions, n_regions, nodes, pool, pieces, eight):
             )
             regions[h].kept_first = NONE
     for k in range(nodes.shape[0]):
-        h = nodes[k].region
-        region_open[find(regions.parent, h)] = True
-        group_open[find(regions.group, h)] = True
+        region_open[find(regions.parent, np.int64(nodes[k].region))] = True
+        group_open[find(regions.group, np.int64(nodes[k].region))] = True
     n_done = 0
     for h in range(n_regions):
         group = find(regions.group, h)
@@ -118,7 +116,7 @@ def settle(regions, n_regions, nodes, pool, pieces, eight):
     return done, keys, bottoms, n_parts, n_rings, n_vertices
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _put_exterior_first(regions, h, pool, pieces):
     """Move the exterior to the front of a finished region's list of rings."""
     before = np.int32(NONE)
@@ -134,13 +132,13 @@ def _put_exterior_first(regions, h, pool, pieces):
         regions[h].first = ring
 
 
-@njit(nogil=True, cache=True)
+@inner
 def keep_open(regions, n_regions, nodes):
     """Renumber the regions and groups that have an open boundary; return how many rows are kept."""
     kept = np.zeros(n_regions, np.bool_)
     group_of = np.empty(n_regions, np.int32)
     for k in range(nodes.shape[0]):
-        h = find(regions.parent, nodes[k].region)
+        h = find(regions.parent, np.int64(nodes[k].region))
         nodes[k].region = h
         group_of[h] = find(regions.group, h)
         group_of[group_of[h]] = group_of[h]
@@ -166,7 +164,7 @@ def keep_open(regions, n_regions, nodes):
     return n_kept
 
 
-@njit(nogil=True, cache=True)
+@inner
 def compact(pool, pieces, nodes, regions, n_regions):
     """Copy what is still needed into a new pool; each open boundary becomes one piece.
 
@@ -175,7 +173,7 @@ def compact(pool, pieces, nodes, regions, n_regions):
     pool, n_pool, pieces, n_pieces
         The copies are as small as they can be.
     """
-    n_pool = 0
+    n_pool = np.int64(0)
     n_pieces = nodes.shape[0]
     for k in range(nodes.shape[0]):
         p = nodes[k].first
@@ -192,8 +190,8 @@ def compact(pool, pieces, nodes, regions, n_regions):
 
     new_pool = np.empty(n_pool, pool.dtype)
     new_pieces = np.empty(n_pieces, PIECE)
-    n_pool = 0
-    n_pieces = 0
+    n_pool = np.int64(0)
+    n_pieces = np.int64(0)
     for k in range(nodes.shape[0]):
         p = nodes[k].first
         end = _copy(pool, pieces, p, new_pool, n_pool)
@@ -221,7 +219,7 @@ def compact(pool, pieces, nodes, regions, n_regions):
     return new_pool, n_pool, new_pieces, n_pieces
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _copy(pool, pieces, p, new_pool, at):
     """Copy a piece's vertices; return where they end."""
     start = pieces[p].start
@@ -230,7 +228,7 @@ def _copy(pool, pieces, p, new_pool, at):
     return at + pieces[p].size
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _copy_rings(pool, pieces, ring, new_pool, n_pool, new_pieces, n_pieces):
     """Copy a list of rings."""
     while ring != NONE:

@@ -1,8 +1,4 @@
-"""Corners → boundaries: closed rings, and open ones that go on in the next strip.
-
-All vertices stand in one long array, the *pool*; a *piece* is a stretch of it. An open boundary is a linked list of
-pieces, so that joining two of them copies nothing; a ring is one piece. Between strips each open boundary is
-represented by a stand-in corner, which the scan links like any other.
+"""Corners → the boundaries of a strip: closed rings, and open chains that go on in the strip above or below.
 
 A ring that touches itself at a saddle vertex is cut there into simple rings, an exterior with a hole that touches
 it or two holes that touch: what the OGC's rules call valid. The turn taken at a saddle (never across the vertex) keeps
@@ -12,167 +8,133 @@ regions 4-connected, so an exterior is never cut into two.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from geoseg.polygons.connect import NONE, new_region, unite
-from geoseg.polygons.trace import SADDLE
+from geoseg.polygons.compiled import entry, inner
+from geoseg.polygons.connect import NODE, NONE, Open, new_region, unite_corners
+from geoseg.polygons.trace import END, FOLLOWED, SADDLE, VOID
 
-__all__ = ["NODE", "PIECE", "follow", "order_of"]
-
-PIECE = np.dtype([("start", np.int64), ("size", np.int32), ("next", np.int32)], align=True)
-"""A stretch of the pool, and the next piece of the same boundary (or the next ring of the same region)."""
-
-NODE = np.dtype([("first", np.int32), ("last", np.int32), ("region", np.int32)], align=True)
-"""An open boundary: first and last piece from its head to its tail, and its row in the table of regions."""
-
-_FOLLOWED = np.int32(-1)
+__all__ = ["add_boundary", "follow", "order_of"]
 
 
-@njit(nogil=True, cache=True)
-def follow(corners, sums, n, head, tail, nodes, pool, n_pool, pieces, n_pieces, regions, n_regions):
+@entry
+def follow(corners, sums, n, front, joins, touches, pool, pieces, regions):
     """Walk every boundary of a strip.
 
     Parameters
     ----------
-    corners, sums, n
-        From `scan`; corners 1..len(nodes) stand for the open boundaries `nodes`. Afterwards corner.region is its row
-        in the table of regions.
-    head, tail
-        Of the front; afterwards they name the stand-ins of the boundaries that are open now, 1..len(new nodes).
-    nodes : NODE
-    pool, n_pool, pieces, n_pieces, regions, n_regions
-        Arrays with enough room, and how much of each is used.
+    corners, sums, n, front, joins, touches
+        From `scan`. Afterwards corner.region is its row in the table of regions.
+    pool, pieces, regions
+        Arrays to write into, with room for n.
 
     Returns
     -------
-    nodes, n_pool, n_pieces, n_regions
-        Nodes for the boundaries that are open now.
+    Open
+        Everything in the strip, finished or not.
     """
-    n_nodes = nodes.shape[0]
-    n_open = 0
-    for x in range(head.shape[0]):
-        n_open += int(head[x] > 0)
-    now_open = np.empty(n_open, NODE)
-    first_open = n_regions
-    k = 0
-    for x in range(head.shape[0]):
-        if head[x] > 0:
-            n_pool, n_pieces = _follow_open(
-                corners, head[x], nodes, pool, n_pool, pieces, n_pieces, regions, n_regions, now_open, k
-            )
-            n_regions += 1
-            k += 1
-            head[x] = k
-    for x in range(tail.shape[0]):
-        if tail[x] > 0:
-            tail[x] = corners[tail[x]].region - first_open + 1
-    for start in range(1, n):
-        if corners[start].next != _FOLLOWED:
-            n_pool, n_pieces = _follow_ring(corners, start, nodes, pool, n_pool, pieces, n_pieces, regions, n_regions)
-            n_regions += 1
-    for c in range(n_nodes + 1, n):  # apart from the walk, which jumps about, so that it touches less memory
+    n_above = front.n_above
+    n_below = 0
+    while front.changes[n_below] != END:
+        n_below += 1
+    nodes = np.empty(2 * (n_above + n_below), NODE)
+    below = np.full((n_below, 2), np.int32(NONE))
+    above = np.full((n_above, 2), np.int32(NONE))
+    n_pool = np.int64(0)
+    h = np.int64(0)
+    for k in range(n_below):
+        head = front.head[front.changes[k]]
+        if head != VOID:
+            n_pool = _follow_open(corners, head, n_above, pool, n_pool, pieces, nodes, regions, h)
+            below[k, 1] = h
+            h += 1
+    for k in range(n_above):
+        if corners[1 + 2 * k].next != FOLLOWED:
+            n_pool = _follow_open(corners, np.int32(1 + 2 * k), n_above, pool, n_pool, pieces, nodes, regions, h)
+            h += 1
+    for k in range(n_above):  # when all have been followed: a chain may end at an edge further on
+        above[k, 0] = corners[1 + 2 * k].region
+        above[k, 1] = corners[2 + 2 * k].region
+    n_nodes = h
+    n_pieces = h
+    for c in range(1 + 2 * n_above, n):
+        if corners[c].next != FOLLOWED:
+            n_pool, n_pieces = _follow_ring(corners, c, pool, n_pool, pieces, n_pieces, regions, h)
+            h += 1
+    for c in range(1 + 2 * n_above, n):  # apart from the walk, which jumps about, so that it touches less memory
         regions[corners[c].region].area += sums[c, 0]
         regions[corners[c].region].confidence += sums[c, 1]
-    return now_open, n_pool, n_pieces, n_regions
+    for k in range(n_below):
+        x = front.changes[k]
+        if below[k, 1] != NONE:
+            regions[below[k, 1]].area += front.area[x]
+            regions[below[k, 1]].confidence += front.confidence[x]
+        if front.tail[x] != VOID:
+            below[k, 0] = corners[front.tail[x]].region
+            regions[below[k, 0]].area -= front.area[x]
+            regions[below[k, 0]].confidence -= front.confidence[x]
+    unite_corners(regions.parent, corners, joins)
+    unite_corners(regions.group, corners, touches)
+    return Open(pool, n_pool, pieces, n_pieces, regions, h, nodes[:n_nodes], above, below, n_pool, n_pieces)
 
 
-@njit(nogil=True, cache=True)
-def _follow_open(corners, c, nodes, pool, n_pool, pieces, n_pieces, regions, h, now_open, k):
-    """Turn one open boundary into a node; its new vertices go into the pool."""
-    n_nodes = nodes.shape[0]
-    first = np.int32(NONE)
-    last = np.int32(NONE)
-    in_piece = False
-    value = np.int32(0)
-    lowest = np.int64(0)
+@inner
+def _follow_open(corners, c, n_above, pool, n_pool, pieces, nodes, regions, h):
+    """Write one open boundary into the pool: node, piece and region h."""
     new_region(regions, h)
+    regions[h].value = corners[c].region
+    begin = n_pool
+    lowest = np.int64(0)
     while c > 0:
-        if c <= n_nodes:
-            node = nodes[c - 1]
-            value = regions[node.region].value
-            unite(regions.parent, node.region, h)
-            if first == NONE:
-                first = node.first
-            else:
-                pieces[last].next = node.first
-            last = node.last
-            in_piece = False
-        else:
-            value = corners[c].region
+        if c > 2 * n_above:
             lowest = max(lowest, corners[c].at)
-            if not in_piece:
-                pieces[n_pieces].start = n_pool
-                pieces[n_pieces].size = 0
-                pieces[n_pieces].next = NONE
-                if first == NONE:
-                    first = np.int32(n_pieces)
-                else:
-                    pieces[last].next = n_pieces
-                last = np.int32(n_pieces)
-                n_pieces += 1
-                in_piece = True
             pool[n_pool] = corners[c].at
             n_pool += 1
-            pieces[last].size += 1
         following = corners[c].next
-        corners[c].next = _FOLLOWED
+        corners[c].next = FOLLOWED
         corners[c].region = h
         c = following
-    regions[h].value = value
     regions[h].bottom = lowest >> 32
-    now_open[k].first = first
-    now_open[k].last = last
-    now_open[k].region = h
-    return n_pool, n_pieces
+    pieces[h].start = begin
+    pieces[h].size = n_pool - begin
+    pieces[h].next = NONE
+    nodes[h].first = h
+    nodes[h].last = h
+    nodes[h].region = h
+    return n_pool
 
 
-@njit(nogil=True, cache=True)
-def _follow_ring(corners, start, nodes, pool, n_pool, pieces, n_pieces, regions, h):
-    """Write one closed boundary into the pool, as one simple ring or several."""
-    n_nodes = nodes.shape[0]
+@inner
+def _follow_ring(corners, start, pool, n_pool, pieces, n_pieces, regions, h):
+    """Write one closed boundary into the pool: region h."""
+    new_region(regions, h)
+    regions[h].value = corners[start].region
     begin = n_pool
     n_saddles = np.int64(0)
-    value = np.int32(0)
     lowest = np.int64(0)
-    new_region(regions, h)
     c = np.int32(start)
-    while True:
-        if c <= n_nodes:
-            node = nodes[c - 1]
-            value = regions[node.region].value
-            unite(regions.parent, node.region, h)
-            p = node.first
-            while True:
-                for k in range(pieces[p].start, pieces[p].start + pieces[p].size):
-                    pool[n_pool] = pool[k]
-                    n_saddles += pool[k] & SADDLE
-                    n_pool += 1
-                if p == node.last:
-                    break
-                p = pieces[p].next
-        else:
-            at = corners[c].at
-            value = corners[c].region
-            lowest = max(lowest, at)
-            pool[n_pool] = at
-            n_saddles += at & SADDLE
-            n_pool += 1
+    while corners[c].next != FOLLOWED:
+        at = corners[c].at
+        lowest = max(lowest, at)
+        pool[n_pool] = at
+        n_saddles += at & SADDLE
+        n_pool += 1
         following = corners[c].next
-        corners[c].next = _FOLLOWED
+        corners[c].next = FOLLOWED
         corners[c].region = h
         c = following
-        if c == start:
-            break
-    regions[h].value = value
     regions[h].bottom = lowest >> 32
+    return n_pool, add_boundary(pool, begin, n_pool, n_saddles, pieces, n_pieces, regions, h)
+
+
+@inner
+def add_boundary(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
+    """Give a region the closed boundary pool[begin:end], as one simple ring or several."""
     if n_saddles >= 2:
-        n_pieces = _cut_at_saddles(pool, begin, n_pool, n_saddles, pieces, n_pieces, regions, h)
-    else:
-        n_pieces = _add_ring(pool, begin, n_pool, pieces, n_pieces, regions, h)
-    return n_pool, n_pieces
+        return _cut_at_saddles(pool, begin, end, n_saddles, pieces, n_pieces, regions, h)
+    return _add_ring(pool, begin, end, pieces, n_pieces, regions, h)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _cut_at_saddles(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
     """Cut a ring into simple rings wherever it comes back to a vertex.
 
@@ -220,7 +182,7 @@ def _cut_at_saddles(pool, begin, end, n_saddles, pieces, n_pieces, regions, h):
     return _add_ring(pool, done, end, pieces, n_pieces, regions, h)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _may_have_pair(keys):
     """False if no key stands twice; only few keys, the usual case, are compared."""
     if keys.shape[0] > 12:
@@ -232,13 +194,37 @@ def _may_have_pair(keys):
     return False
 
 
-@njit(nogil=True, cache=True)
+@inner
 def order_of(keys):
-    """The order that sorts keys; equal ones stay in order."""
-    return np.argsort(keys, kind="mergesort")
+    """The order that sorts keys; equal ones stay in order.
+
+    Merge sort, from the bottom up. numpy's argsort would take longer to compile than all the rest of this file.
+    """
+    n = keys.shape[0]
+    order = np.empty(n, np.int64)
+    merged = np.empty(n, np.int64)
+    for k in range(n):
+        order[k] = k
+    size = 1
+    while size < n:
+        for left in range(0, n, 2 * size):
+            i = left
+            middle = min(left + size, n)
+            j = middle
+            right = min(middle + size, n)
+            for k in range(left, right):
+                if j == right or (i < middle and keys[order[i]] <= keys[order[j]]):
+                    merged[k] = order[i]
+                    i += 1
+                else:
+                    merged[k] = order[j]
+                    j += 1
+        order, merged = merged, order
+        size *= 2
+    return order
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _add_ring(pool, begin, end, pieces, n_pieces, regions, h):
     """Give a region the ring pool[begin:end], turned to start at its first vertex in order of rows and columns."""
     first = begin

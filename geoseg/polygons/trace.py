@@ -13,7 +13,9 @@ along its north sides. So each boundary edge has two travellers, one on each sid
     edge to the east of a vertex:   the region above it leaves,               the region below it arrives
 
 All that must be remembered between two lattice rows are the two ends of each vertical edge that is still open
-(`Front.tail` and `Front.head`), so rows can come in strips of any height, and the height cannot be seen in the result.
+(`Front.tail` and `Front.head`). A strip of rows needs no more of the rows above it than the last one: each edge that
+comes down from there has two *stand-ins*, corners without a vertex, one for each traveller. So strips are read
+independently, and the boundaries that they leave open are linked later, where stand-ins meet (`geoseg.polygons.link`).
 
 A corner is made wherever a boundary turns and also where a straight side passes the end of another boundary (three
 regions meet): neighbours then share every vertex, which makes the polygons an edge-matched coverage.
@@ -21,8 +23,8 @@ regions meet): neighbours then share every vertex, which makes the polygons an e
 Sums over a region's pixels come from its boundary, too (Green's theorem in integers). Let S(x, row) be the sum over
 columns 0..x of a row. A vertical edge at x adds S(x, row) to the region on its west and takes it from the region on
 its east, for each row that it spans. `Front.area[x]` keeps the running total of S down a column, so only the two ends
-of an edge need it: minus the total at its top, plus the total at its bottom. The totals are integers, so the sums do
-not depend on the order of additions.
+of an edge need it: minus the total at its top, plus the total at its bottom. Totals start at zero in each strip, and at
+its lower end they are added for the edges that go on. They are integers, so the cuts between strips cannot be seen.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from geoseg.areas import column_area_units
+from geoseg.polygons.compiled import entry, inner
 
-__all__ = ["COLUMN", "CORNER", "END", "SADDLE", "VOID", "Front", "new_front", "scan"]
+__all__ = ["COLUMN", "CORNER", "END", "FOLLOWED", "SADDLE", "VOID", "Front", "grown", "scan"]
 
 CORNER = np.dtype(
     [
@@ -48,17 +50,19 @@ CORNER = np.dtype(
 VOID = 0
 """The corner that stands for every corner of nodata: links to it lead nowhere, so no case needs a test for nodata."""
 COLUMN = 5
-"""Bits of `CORNER.at` below the column, for flags; a vertex always has the same ones, so vertices sort by place."""
+"""Bits of `CORNER.at` below the column, for flags. A vertex always has the same ones, so they sort by row, column."""
 SADDLE = 1
 """Flag of `CORNER.at`: here the region meets pixels of its own value across the vertex, checkerboard-like."""
 END = np.int32(2**31 - 1)
 """Terminates a list of change columns."""
+FOLLOWED = np.int32(-1)
+"""`CORNER.next` of a corner that is done with."""
 
 _LANES = 64
 
 
 class Front(NamedTuple):
-    """What is remembered of everything above the row that comes next: a few numbers per column."""
+    """What is remembered of the strip's rows above the one that comes next: a few numbers per column."""
 
     above: Any
     """(width + 2,) values of the last row, with a nodata pixel before and after."""
@@ -72,24 +76,12 @@ class Front(NamedTuple):
     """(width + 1,) int64: total of S down the column so far, for area (see the module's text)."""
     confidence: Any
     """(width + 1,) int64: the same for confidence."""
+    n_above: Any
+    """Changes of the row above the strip: corners 1..2 * n_above are stand-ins."""
 
 
-def new_front(width: int, dtype: np.dtype, nodata: int) -> Front:
-    """The front above the first row: nodata everywhere."""
-    changes = np.empty(width + 1 + _LANES, np.int32)
-    changes[0] = END
-    return Front(
-        np.full(width + 2, nodata, dtype),
-        changes,
-        np.zeros(width + 1, np.int32),
-        np.zeros(width + 1, np.int32),
-        np.zeros(width + 1, np.int64),
-        np.zeros(width + 1, np.int64),
-    )
-
-
-@njit(nogil=True, cache=True)
-def _grown(array, used, need):
+@inner
+def grown(array, used, need):
     """The array with room for `need` items in its first axis; the first `used` are kept."""
     if need <= array.shape[0]:
         return array
@@ -99,13 +91,7 @@ def _grown(array, used, need):
     return larger
 
 
-@njit(nogil=True, cache=True)
-def _copy(source, target):
-    for k in range(source.shape[0]):
-        target[k] = source[k]
-
-
-@njit(nogil=True, cache=True)
+@inner
 def _find_changes(row, width, changes):
     """Write the lattice columns where a padded row changes value, and `END`; return their number.
 
@@ -131,7 +117,7 @@ def _find_changes(row, width, changes):
     return n
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _add_area(changes, totals, knots, coefs, unit):
     """Add a row's cumulative area, in integer units, at each change."""
     i = 0
@@ -140,7 +126,7 @@ def _add_area(changes, totals, knots, coefs, unit):
         i += 1
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _add_confidence(changes, totals, row, confidence, nodata):
     """Add a row's cumulative confidence at each change; False where a pixel with a value has none (above 100)."""
     complete = True
@@ -163,7 +149,36 @@ def _add_confidence(changes, totals, row, confidence, nodata):
     return complete
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inner
+def _open_front(above, nodata, corners):
+    """The front below a row, with stand-ins for the edges that come down from it; those of nodata count as followed."""
+    width = above.shape[0]
+    padded = np.empty(width + 2, above.dtype)
+    padded[0] = nodata
+    padded[width + 1] = nodata
+    for x in range(width):
+        padded[x + 1] = above[x]
+    changes = np.empty(width + 1 + _LANES, np.int32)
+    n_changes = _find_changes(padded, width, changes)
+    tail = np.zeros(width + 1, np.int32)
+    head = np.zeros(width + 1, np.int32)
+    n = 1 + 2 * n_changes
+    for k in range(n_changes):
+        x = changes[k]
+        for c, value, ends in ((1 + 2 * k, padded[x + 1], tail), (2 + 2 * k, padded[x], head)):
+            corners[c].at = 0
+            corners[c].next = 0
+            corners[c].region = np.int32(value)
+            if value == nodata:
+                corners[c].next = FOLLOWED
+                corners[c].region = -1
+            else:
+                ends[x] = c
+    front = Front(padded, changes, tail, head, np.zeros(width + 1, np.int64), np.zeros(width + 1, np.int64), n_changes)
+    return front, n
+
+
+@inner(inline="always")
 def _corner(corners, sums, n, at, value, nodata):
     """Make a corner, unless the region is nodata; return its number and the number that comes next."""
     corners[n].at = at
@@ -176,58 +191,57 @@ def _corner(corners, sums, n, at, value, nodata):
     return np.int32(n), n + 1
 
 
-@njit(nogil=True, cache=True)
-def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sums, n, eight):
-    """Read rows of pixels and make the corners on the lattice rows above each of them.
+@entry
+def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners, sums, eight):
+    """Read a strip of rows and make the corners on the lattice rows above each of them.
 
     Parameters
     ----------
     rows : (row, col) uint8 or int32
         Values, full width.
+    above_row : (col,) of the dtype of rows
+        The row above them.
     row0 : int
         Number of the first of these rows in the map.
     nodata : of the dtype of rows
         Pixels with this value belong to no region.
-    front : Front
-        Carried from the rows above; updated in place.
     knots, coefs, unit : (k + 1,) int64, (row, k, c) float64, float
         Cumulative area of each row (`PixelAreas.table`).
     confidence : (row, col) uint8
         Percent, or (0, 0) when there is none.
-    corners : (capacity,) CORNER
-        Corners below `n` are there already: the void, and a stand-in for each boundary that is still open.
-    sums : (capacity, 2) int64
-        Each corner's part of its region's area, and of its sum of confidence.
-    n : int
-        Number of corners so far.
+    corners, sums : (capacity,) CORNER, (capacity, 2) int64
+        Arrays to write into, with room for the stand-ins: capacity > 2 * (width + 1).
     eight : bool
         Whether to list touches.
 
     Returns
     -------
     corners, sums, n
-        With the new corners; the arrays may have been replaced by larger ones.
-    joins, touches : (m, 2) int32
+        The strip's corners, and each one's part of its region's area and sum of confidence; perhaps in larger arrays.
+        Corner 0 is the void, and then come the stand-ins: for change k of the row above, corner 1 + 2 k is the region
+        on the east, which arrives from above, and corner 2 + 2 k that on the west, which leaves upwards.
+    front : Front
+        At the strip's lower end.
+    joins, touches : (m, 2) int64
         Pairs of corners that belong to the same region, though maybe on different rings (a hole and what surrounds
         it); pairs of corners whose pixels have the same value and touch diagonally.
     complete : bool
         False if a pixel with a value has no confidence.
     """
     width = rows.shape[1]
-    above = np.empty(width + 2, rows.dtype)
+    front, n = _open_front(above_row, nodata, corners)
+    above, above_changes = front.above, front.changes
     below = np.empty(width + 2, rows.dtype)
-    above_changes = np.empty(front.changes.shape[0], np.int32)
-    below_changes = np.empty(front.changes.shape[0], np.int32)
-    _copy(front.above, above)
-    _copy(front.above, below)  # for its ends, which are nodata
-    _copy(front.changes, above_changes)
+    below[0] = nodata
+    below[width + 1] = nodata
+    below_changes = np.empty(above_changes.shape[0], np.int32)
     tail, head = front.tail, front.head
     with_confidence = confidence.shape[0] > 0
     complete = True
-    joins = np.empty((1024, 2), np.int32)
-    touches = np.empty((1024, 2), np.int32)
-    n_joins = 0
-    n_touches = 0
+    joins = np.empty((1024, 2), np.int64)
+    touches = np.empty((1024, 2), np.int64)
+    n_joins = np.int64(0)
+    n_touches = np.int64(0)
     n_above = 0
     while above_changes[n_above] != END:
         n_above += 1
@@ -236,7 +250,7 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
         for x in range(width):
             below[x + 1] = rows[r, x]
         n_below = _find_changes(below, width, below_changes)
-        corners = _grown(corners, n, n + 4 * (n_above + n_below) + 8)
+        corners = grown(corners, n, n + 4 * (n_above + n_below) + 8)
         sums = _grown_pairs(sums, n, n + 4 * (n_above + n_below) + 8)
         joins = _grown_pairs(joins, n_joins, n_joins + n_below + 1)
         touches = _grown_pairs(touches, n_touches, n_touches + 2 * n_below + 2)
@@ -336,12 +350,11 @@ def scan(rows, row0, nodata, front, knots, coefs, unit, confidence, corners, sum
         above_changes, below_changes = below_changes, above_changes
         n_above = n_below
 
-    _copy(above, front.above)
-    _copy(above_changes, front.changes)
-    return corners, sums, n, joins[:n_joins], touches[:n_touches], complete
+    front = Front(above, above_changes, tail, head, front.area, front.confidence, front.n_above)
+    return corners, sums, n, front, joins[:n_joins], touches[:n_touches], complete
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _grown_pairs(array, used, need):
     if need <= array.shape[0]:
         return array

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import geopandas as gpd
@@ -12,14 +15,16 @@ import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from geoseg.ahead import ahead
 from geoseg.areas import PixelAreas
 from geoseg.classmap import class_names, geobox_of, iter_strips, nodata_of
 from geoseg.errors import MismatchError, OptionError
-from geoseg.polygons.stream import Ground, Strip, Traced, trace_polygons
+from geoseg.polygons.assemble import Finished
+from geoseg.polygons.stream import trace_polygons
+from geoseg.polygons.strip import Ground, Strip
 
 __all__ = ["iter_polygons", "vectorize"]
 
+_MOST_THREADS = 4  # unasked: linking strips and building geometries is done in order, by one thread
 _BATCH = 20_000  # polygons; fewer, larger frames are faster to build and to write
 _LENGTH_TOLERANCE = 2e-6  # relative, of a step's length on the ground
 _TABLE_ROWS = 1024  # of areas that are asked for at once
@@ -44,13 +49,14 @@ def vectorize(
     confidence: xr.DataArray | None = None,
     connectivity: int = 4,
     strip_rows: int = 64,
-    threads: int = 1,
+    threads: int | None = None,
+    cluster: str | None = None,
 ) -> gpd.GeoDataFrame:
     """The polygons of a class map or an object map: exactly its pixels, edge-matched, with true areas.
 
     Each connected area of one value becomes one polygon that follows the pixels' edges. Neighbours share every
     vertex, so the polygons are a valid coverage: no gap, no overlap. The result depends on the map alone: strip
-    height, threads and Dask's chunks change no byte of it.
+    height, threads, workers and Dask's chunks change no byte of it.
 
     Parameters
     ----------
@@ -65,7 +71,11 @@ def vectorize(
     strip_rows
         Rows that are traced at once. It decides about memory and speed only.
     threads
-        2 or more: tracing runs ahead of the building of geometries, in a thread.
+        Strips that are traced at once, ahead of linking them and building geometries; 1 = none ahead. By default one
+        for each core, up to four: more would wait for what is done in order.
+    cluster
+        Address of a Dask scheduler, whose workers then trace the strips. Without it an active
+        `dask.distributed.Client` is used, and without that, threads.
 
     Returns
     -------
@@ -78,7 +88,7 @@ def vectorize(
     Raises
     ------
     OptionError
-        Values are not integers, or an option has a value that it cannot have.
+        Values are not integers, an option has a value that it cannot have, or the cluster does not answer.
     MismatchError
         The confidence lies on another grid, or lacks pixels that have a class.
     SceneError
@@ -96,7 +106,7 @@ def vectorize(
     >>> len(vectorize(class_map(np.full((2, 3), 255, np.uint8), grid, [])))
     0
     """
-    built = list(_build(class_map, confidence, connectivity, strip_rows, threads))
+    built = list(_build(class_map, confidence, connectivity, strip_rows, threads, cluster))
     frames = _Frames(class_map)
     return frames.frame(built)
 
@@ -107,7 +117,8 @@ def iter_polygons(
     confidence: xr.DataArray | None = None,
     connectivity: int = 4,
     strip_rows: int = 64,
-    threads: int = 1,
+    threads: int | None = None,
+    cluster: str | None = None,
 ) -> Iterator[gpd.GeoDataFrame]:
     """`vectorize` in batches: polygons leave when they are finished, so memory does not grow with the map's height.
 
@@ -129,7 +140,7 @@ def iter_polygons(
     frames = _Frames(class_map)
     waiting: list[_Built] = []
     count = 0
-    for built in _build(class_map, confidence, connectivity, strip_rows, threads):
+    for built in _build(class_map, confidence, connectivity, strip_rows, threads, cluster):
         waiting.append(built)
         count += len(built[0])
         if count >= _BATCH:
@@ -143,11 +154,17 @@ _Built = tuple[np.ndarray, dict[str, np.ndarray]]  # geometries, columns
 
 
 def _build(
-    class_map: xr.DataArray, confidence: xr.DataArray | None, connectivity: int, strip_rows: int, threads: int
+    class_map: xr.DataArray,
+    confidence: xr.DataArray | None,
+    connectivity: int,
+    strip_rows: int,
+    threads: int | None,
+    cluster: str | None,
 ) -> Iterator[_Built]:
     """Trace, and build geometries and number columns."""
     if connectivity not in (4, 8):
         raise OptionError(f"Pixels are connected by 4 or 8 neighbours, but connectivity={connectivity!r}.")
+    threads = min(os.cpu_count() or 1, _MOST_THREADS) if threads is None else threads
     if threads < 1 or strip_rows < 1:
         raise OptionError(f"Give 1 or more threads and strip_rows, not {threads} and {strip_rows}.")
     geobox = geobox_of(class_map)
@@ -160,13 +177,16 @@ def _build(
         nodata=integers.nodata,
         connectivity=connectivity,
         ground=_ground(geobox, areas),
+        threads=threads,
+        cluster=cluster,
     )
-    finished = (part for part in traced if len(part.values))
-    for part in ahead(finished) if threads > 1 else finished:
+    for part in traced:
+        if not len(part.values):
+            continue
         area_m2 = part.areas * areas.unit_m2
         unknown = np.full(len(part.values), np.nan)
         yield (
-            _geometries(part),
+            np.concatenate([_geometries(shapes) for shapes in part.shapes])[part.order],
             {
                 "class": integers.restore(part.values),
                 "pixels": part.pixels,
@@ -178,7 +198,21 @@ def _build(
         )
 
 
-def _geometries(part: Traced) -> np.ndarray:
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Build many objects at once: Python's garbage collector would look through all there are again and again, which
+    takes several times as long as building geometries, and these refer to nothing."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_without_collector()
+def _geometries(part: Finished) -> np.ndarray:
     """Polygons, and MultiPolygons where a feature has several parts."""
     polygons = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON, part.coords, (part.ring_offsets, part.part_offsets)
