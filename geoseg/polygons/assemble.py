@@ -14,6 +14,7 @@ import numpy as np
 from geoseg.polygons.compiled import entry, inner
 from geoseg.polygons.connect import NONE, Open
 from geoseg.polygons.finish import compact, is_exterior, keep_open, settle
+from geoseg.polygons.outline import outline
 from geoseg.polygons.rings import order_of
 from geoseg.polygons.trace import COLUMN
 
@@ -33,6 +34,8 @@ class Finished(NamedTuple):
     """(feature,) float64 m, holes included."""
     confidences: Any
     """(feature,) int64: sum of percent over the pixels (0 without confidence)."""
+    drawn: Any
+    """(feature,) float64: area of the shape in pixels; that of its pixels where borders are exact."""
     bottoms: Any
     """(feature,) int64: lowest lattice row of the boundary, the first key of their order."""
     firsts: Any
@@ -48,7 +51,7 @@ class Finished(NamedTuple):
 
 
 @entry
-def finish(traced, eight, transform, surfaces, cells, always):
+def finish(traced, eight, most_points, transform, surfaces, cells, always):
     """Merge the rows that are one region or group, take the groups out that have no open boundary, and write them.
 
     Parameters
@@ -57,6 +60,8 @@ def finish(traced, eight, transform, surfaces, cells, always):
         Its arrays are used up.
     eight : bool
         Whether regions that touch diagonally are one group.
+    most_points : int
+        Points that a vertex may become: 0 where borders are exact, otherwise see `outline`.
     transform : (6,) float64
         a, b, c, d, e, f of the grid's affine transform.
     surfaces : (row cell, col cell, 2, 4) float64
@@ -82,8 +87,8 @@ def finish(traced, eight, transform, surfaces, cells, always):
         values[i] = regions[done[i]].value
         areas[i] = regions[done[i]].area
         confidences[i] = regions[done[i]].confidence
-    coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters = _write(
-        done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, surfaces, cells
+    coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters, drawn = _write(
+        done, n_parts, n_rings, n_vertices, pool, pieces, regions, most_points, transform, surfaces, cells
     )
     finished = Finished(
         values,
@@ -91,6 +96,7 @@ def finish(traced, eight, transform, surfaces, cells, always):
         areas,
         perimeters,
         confidences,
+        drawn,
         bottoms,
         firsts,
         coords,
@@ -141,16 +147,19 @@ def _sort_features(done, firsts, bottoms):
 
 
 @inner
-def _write(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform, surfaces, cells):
-    """Coordinates, offsets, pixels and perimeters of the groups `done`, which have so many parts, rings, vertices."""
+def _write(done, n_parts, n_rings, n_vertices, pool, pieces, regions, most_points, transform, surfaces, cells):
+    """Coordinates, offsets and measures of the groups `done`, which have so many parts, rings, vertices."""
     a, b, c, d, e, f = transform
     turn = a * e - b * d > 0.0  # rows going north: turn the rings, so that exteriors stay counter-clockwise
-    coords = np.empty((n_vertices, 2), np.float64)
+    coords = np.empty((n_vertices * max(most_points, 1), 2), np.float64)
+    points = np.empty((0, 2), np.float64)
+    kept = np.empty(0, np.int64)
     ring_offsets = np.zeros(n_rings + 1, np.int64)
     part_offsets = np.zeros(n_parts + 1, np.int64)
     feature_offsets = np.zeros(done.shape[0] + 1, np.int64)
     pixels = np.empty(done.shape[0], np.int64)
     perimeters = np.empty(done.shape[0], np.float64)
+    drawn = np.empty(done.shape[0], np.float64)
     rings = np.empty(16, np.int32)
     n = 0
     r = 0
@@ -171,6 +180,7 @@ def _write(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform,
             _sort_rings(rings, m, pool, pieces)
         count = np.int64(0)
         perimeter = 0.0
+        area = 0.0
         for k in range(m):
             if is_exterior(pool, pieces, rings[k]):
                 part_offsets[p] = r
@@ -180,24 +190,38 @@ def _write(done, n_parts, n_rings, n_vertices, pool, pieces, regions, transform,
             start = pieces[rings[k]].start
             size = pieces[rings[k]].size
             vertices = pool[start : start + size]
-            for v in range(size):
-                y, x = _place(vertices[v])
-                to = n + (size - v if turn else v)
-                coords[to, 0] = c + x * a + y * b
-                coords[to, 1] = f + x * d + y * e
+            inside, length = _measure(vertices, surfaces, cells)
+            count += inside
+            if most_points == 0:
+                area += inside
+                for v in range(size):
+                    y, x = _place(vertices[v])
+                    to = n + (size - v if turn else v)
+                    coords[to, 0] = c + x * a + y * b
+                    coords[to, 1] = f + x * d + y * e
+            else:
+                if size > kept.shape[0]:
+                    kept = np.empty(2 * size, np.int64)
+                    points = np.empty((2 * size * most_points, 2), np.float64)
+                size = outline(vertices, kept, points)
+                for v in range(size):
+                    to = n + (size - v if turn else v)
+                    coords[to, 0] = c + points[v, 1] * a + points[v, 0] * b
+                    coords[to, 1] = f + points[v, 1] * d + points[v, 0] * e
+                part, length = _measure_drawn(points[:size], surfaces, cells)
+                area += part
             close, first = (n, n + size) if turn else (n + size, n)
             coords[close, 0] = coords[first, 0]
             coords[close, 1] = coords[first, 1]
             n += size + 1
-            inside, length = _measure(vertices, surfaces, cells)
-            count += inside
             perimeter += length
         pixels[i] = count
         perimeters[i] = perimeter
+        drawn[i] = area
         feature_offsets[i + 1] = p
     ring_offsets[r] = n
     part_offsets[p] = r
-    return coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters
+    return coords[:n], ring_offsets, part_offsets, feature_offsets, pixels, perimeters, drawn
 
 
 @inner(inline="always")
@@ -225,6 +249,30 @@ def _measure(vertices, surfaces, cells):
         x0 = x
         y0 = y
     return pixels, length
+
+
+@inner(error_model="numpy")
+def _measure_drawn(points, surfaces, cells):
+    """Area inside a ring with sides of any direction, in pixels (negative for a hole), and its length on the ground."""
+    area = 0.0
+    length = 0.0
+    y0 = points[points.shape[0] - 1, 0]
+    x0 = points[points.shape[0] - 1, 1]
+    for v in range(points.shape[0]):
+        y = points[v, 0]
+        x = points[v, 1]
+        area -= (x + x0) * (y - y0)
+        u = 0.5 * (x + x0)
+        w = 0.5 * (y + y0)
+        i = min(np.int64(w * cells[0]), surfaces.shape[0] - 1)
+        j = min(np.int64(u * cells[1]), surfaces.shape[1] - 1)
+        s = surfaces[i, j]
+        east = (x - x0) * (s[0, 0] + s[0, 1] * u + w * (s[0, 2] + s[0, 3] * u))
+        south = (y - y0) * (s[1, 0] + s[1, 1] * u + w * (s[1, 2] + s[1, 3] * u))
+        length += np.sqrt(east * east + south * south)
+        x0 = x
+        y0 = y
+    return 0.5 * area, length
 
 
 @inner

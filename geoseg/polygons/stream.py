@@ -31,6 +31,8 @@ class Traced:
     """(feature,) float64 m, holes included."""
     confidences: np.ndarray
     """(feature,) int64: sum of percent over the pixels (0 without confidence)."""
+    drawn: np.ndarray
+    """(feature,) float64: area of the shape in pixels; that of its pixels where borders are exact."""
     shapes: tuple[Finished, ...]
     """Coordinates and offsets of the same features, as the strip and the seam finished them."""
     order: np.ndarray
@@ -45,6 +47,8 @@ def trace_polygons(
     nodata: int,
     connectivity: int,
     ground: Ground = FLAT,
+    band_rows: int = 0,
+    most_points: int = 0,
     threads: int = 1,
     cluster: str | None = None,
 ) -> Iterator[Traced]:
@@ -62,6 +66,8 @@ def trace_polygons(
         4 (by edges) or 8 (by corners too).
     ground
         Coordinates and lengths.
+    band_rows, most_points
+        Of simplified borders: see `Rules`.
     threads, cluster
         Who traces the strips: see `map_in_order`.
 
@@ -83,7 +89,7 @@ def trace_polygons(
     >>> traced.pixels, traced.areas, traced.perimeters
     (array([3]), array([3]), array([8.]))
     """
-    rules = Rules(nodata, connectivity == 8, ground)
+    rules = Rules(nodata, connectivity == 8, ground, band_rows, most_points)
     linker = Linker(rules)
     traced = map_in_order(trace_strip, _jobs(strips, width, np.dtype(dtype), rules), threads=threads, cluster=cluster)
     for finished, left in traced:
@@ -115,11 +121,14 @@ class Linker:
         """Put a traced strip below the ones before, and give all that it finished."""
         ground = self.rules.ground
         linked = link(self.state, Open(*(own(part) if isinstance(part, np.ndarray) else part for part in left)))
-        by_seam, self.state = finish(linked, self.rules.eight, ground.transform, ground.surfaces, ground.cells, False)
+        rules = self.rules
+        by_seam, self.state = finish(
+            linked, rules.eight, rules.most_points, ground.transform, ground.surfaces, ground.cells, False
+        )
         shapes = (finished, by_seam)
         columns = {
             name: np.concatenate([getattr(part, name) for part in shapes])
-            for name in ("bottoms", "firsts", "values", "pixels", "areas", "perimeters", "confidences")
+            for name in ("bottoms", "firsts", "values", "pixels", "areas", "perimeters", "confidences", "drawn")
         }
         order = np.lexsort((columns.pop("firsts"), columns.pop("bottoms")))
         return Traced(**{name: column[order] for name, column in columns.items()}, shapes=shapes, order=order)

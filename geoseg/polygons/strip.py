@@ -28,6 +28,8 @@ class Strip:
     """(row, k, c) float64: see `PixelAreas.table`."""
     confidence: np.ndarray | None = None
     """(row, col) uint8 percent; None = none."""
+    flags: np.ndarray | None = None
+    """(n,) int64: vertices of simplified borders on the lattice rows above these rows; None = none."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ class Rules:
     """Whether pixels are connected across corners, too."""
     ground: Ground = field(default=FLAT)
     """Coordinates and lengths."""
+    band_rows: int = 0
+    """Height of the bands that borders were simplified in; 0 = they are exact."""
+    most_points: int = 0
+    """Points that a vertex may become: 0 where borders are exact, 1 where they are simplified, more where smoothed."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class _Scratch(threading.local):
 
 _scratch = _Scratch()
 _NO_CONFIDENCE = np.empty((0, 0), np.uint8)
+_NO_FLAGS = np.empty(0, np.int64)
 
 
 def trace_strip(job: Job) -> tuple[Finished, Open]:
@@ -130,6 +137,8 @@ def trace_strip(job: Job) -> tuple[Finished, Open]:
         own(strip.coefs),
         ground.unit_m2,
         _NO_CONFIDENCE if strip.confidence is None else own(strip.confidence),
+        _NO_FLAGS if strip.flags is None else own(strip.flags),
+        rules.band_rows,
         _scratch.corners,
         _scratch.sums,
         rules.eight,
@@ -143,7 +152,9 @@ def trace_strip(job: Job) -> tuple[Finished, Open]:
     _scratch.corners, _scratch.sums = corners, sums
     _scratch.make_room(n)
     traced = follow(corners, sums, n, front, joins, touches, _scratch.pool, _scratch.pieces, _scratch.regions)
-    return finish(traced, rules.eight, ground.transform, own(ground.surfaces), own(ground.cells), True)
+    return finish(
+        traced, rules.eight, rules.most_points, ground.transform, own(ground.surfaces), own(ground.cells), True
+    )
 
 
 def own(array: np.ndarray) -> np.ndarray:

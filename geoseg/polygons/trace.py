@@ -36,7 +36,21 @@ import numpy as np
 from geoseg.areas import column_area_units
 from geoseg.polygons.compiled import entry, inner
 
-__all__ = ["COLUMN", "CORNER", "END", "FOLLOWED", "SADDLE", "VOID", "Front", "grown", "scan"]
+__all__ = [
+    "COLUMN",
+    "CORNER",
+    "DROPPED",
+    "END",
+    "FOLLOWED",
+    "ROUNDED",
+    "SADDLE",
+    "STRAIGHT",
+    "VOID",
+    "Front",
+    "find_changes",
+    "grown",
+    "scan",
+]
 
 CORNER = np.dtype(
     [
@@ -53,6 +67,12 @@ COLUMN = 5
 """Bits of `CORNER.at` below the column, for flags. A vertex always has the same ones, so they sort by row, column."""
 SADDLE = 1
 """Flag of `CORNER.at`: here the region meets pixels of its own value across the vertex, checkerboard-like."""
+DROPPED = 2
+"""Flag: the vertex is left out of a simplified border."""
+ROUNDED = 4
+"""Two bits: how far a smoothed border leaves the vertex aside; see `simplify`."""
+STRAIGHT = 16
+"""Flag: a vertical side passes here, on a row where simplified borders have a vertex."""
 END = np.int32(2**31 - 1)
 """Terminates a list of change columns."""
 FOLLOWED = np.int32(-1)
@@ -92,7 +112,7 @@ def grown(array, used, need):
 
 
 @inner
-def _find_changes(row, width, changes):
+def find_changes(row, width, changes):
     """Write the lattice columns where a padded row changes value, and `END`; return their number.
 
     Runs of equal pixels are skipped 64 at a time, and the columns of the others are written without a branch: each is
@@ -159,7 +179,7 @@ def _open_front(above, nodata, corners):
     for x in range(width):
         padded[x + 1] = above[x]
     changes = np.empty(width + 1 + _LANES, np.int32)
-    n_changes = _find_changes(padded, width, changes)
+    n_changes = find_changes(padded, width, changes)
     tail = np.zeros(width + 1, np.int32)
     head = np.zeros(width + 1, np.int32)
     n = 1 + 2 * n_changes
@@ -192,7 +212,7 @@ def _corner(corners, sums, n, at, value, nodata):
 
 
 @entry
-def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners, sums, eight):
+def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, flags, band_rows, corners, sums, eight):
     """Read a strip of rows and make the corners on the lattice rows above each of them.
 
     Parameters
@@ -209,6 +229,10 @@ def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners,
         Cumulative area of each row (`PixelAreas.table`).
     confidence : (row, col) uint8
         Percent, or (0, 0) when there is none.
+    flags : (k,) int64
+        Sorted: `CORNER.at` of vertices on the lattice rows above these rows that get flags.
+    band_rows : int
+        On lattice rows that are a multiple of it, straight vertical sides have a vertex, too; 0 = nowhere.
     corners, sums : (capacity,) CORNER, (capacity, 2) int64
         Arrays to write into, with room for the stand-ins: capacity > 2 * (width + 1).
     eight : bool
@@ -243,18 +267,20 @@ def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners,
     n_joins = np.int64(0)
     n_touches = np.int64(0)
     n_above = 0
+    next_flag = 0
     while above_changes[n_above] != END:
         n_above += 1
 
     for r in range(rows.shape[0]):
         for x in range(width):
             below[x + 1] = rows[r, x]
-        n_below = _find_changes(below, width, below_changes)
+        n_below = find_changes(below, width, below_changes)
         corners = grown(corners, n, n + 4 * (n_above + n_below) + 8)
         sums = _grown_pairs(sums, n, n + 4 * (n_above + n_below) + 8)
         joins = _grown_pairs(joins, n_joins, n_joins + n_below + 1)
         touches = _grown_pairs(touches, n_touches, n_touches + 2 * n_below + 2)
         row_bits = np.int64(row0 + r) << 32
+        between_bands = band_rows > 0 and (row0 + r) % band_rows == 0
         top = np.int32(VOID)  # the corner that the region above the open horizontal edge comes from
         bottom = np.int32(VOID)  # the corner that the region below it goes to
         run_tail = np.int32(VOID)  # tail of the edge at the west end of the present run of the row above
@@ -278,11 +304,17 @@ def scan(rows, above_row, row0, nodata, knots, coefs, unit, confidence, corners,
             nw, ne, sw, se = above[x], above[x + 1], below[x], below[x + 1]
             west = nw != sw
             east = ne != se
-            if north and south and not west and not east:
-                continue  # a straight vertical side
+            straight = north and south and not west and not east
+            if straight and not between_bands:
+                continue
 
             # One corner for each region around the vertex, clockwise from the north-west pixel.
             at = row_bits | np.int64(x) << COLUMN
+            if straight:
+                at |= STRAIGHT
+            elif next_flag < flags.shape[0] and flags[next_flag] >> COLUMN == at >> COLUMN:
+                at = flags[next_flag]
+                next_flag += 1
             c_nw, n = _corner(corners, sums, n, at, nw, nodata)
             c_ne, c_se, c_sw = c_nw, c_nw, c_nw
             if north:
