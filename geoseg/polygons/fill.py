@@ -1,0 +1,205 @@
+"""Patches → their neighbours: each is filled as soon as nothing can change what it will be filled with.
+
+A patch may be filled when all its neighbours are known and all that are patches come after it in the order of filling.
+No other patch's turn can then change its borders: only its neighbours' turns could, and they come later. So it is
+filled at once, whatever goes on elsewhere, and the result is that of filling all patches of the map in order. A
+neighbour that is still growing is judged by its size so far, for it can only move back in the order.
+
+A patch that must wait is linked to one neighbour that it waits for, and looked at again when that one changes. Within
+one call patches are taken in order, so that few must wait; and as a patch is never larger than the ones it unites with,
+each pixel is in few patches that are filled: about n log n steps for n pixels.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+from numba import njit
+
+from geoseg.polygons.patches import FAR, LARGE, NONE, SETTLED, SMALL, STUCK, find, settle, unite
+
+__all__ = ["fill"]
+
+
+@njit(nogil=True, cache=True)
+def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_runs, pending_row, patience):
+    """Fill what can be filled after some rows were read.
+
+    Parameters
+    ----------
+    patches, n, minimum, runs, borders, row_runs, pending_row
+        As in `gather`.
+    n_old
+        How many patches there were when this was called last.
+    old_front
+        Patches of the row above those that were read.
+    last_row
+        The last row that was read: patches in it are still growing.
+    patience
+        So many stuck patches that touch each other are looked through to see whether any of them can still change. If
+        they are more, they are taken up again at the end of the map.
+    """
+    queue = [(np.int64(0), np.int64(0), np.int64(0)) for _ in range(0)]
+    for h in range(n_old, n):
+        if _is_due(patches, h, last_row):
+            queue.append((patches[h].size, patches[h].first, np.int64(h)))
+    heapq.heapify(queue)
+    for h in old_front:
+        if h >= 0:
+            _wake(patches, queue, h, last_row)
+            _push(patches, queue, find(patches, h), last_row)
+    table = _new_table(64)
+    turn = np.int64(0)
+    while len(queue) > 0:
+        size, _, h = heapq.heappop(queue)  # type: ignore[assignment]
+        patch = patches[h]
+        if patch.size != size or not _is_due(patches, h, last_row):
+            continue
+        blocker = np.int64(NONE)
+        value = np.int64(0)
+        length = np.int64(0)
+        if patch.state == SMALL:
+            if 2 * patch.borders > table[0].shape[0]:
+                table = _new_table(4 * patch.borders)
+            turn += 1
+            blocker, value, length = _choose(patches, borders, h, table, turn)
+        if blocker == NONE and length > 0:
+            h = _take(patches, runs, borders, queue, h, value, last_row)
+            if patches[h].state == LARGE or patches[h].size >= minimum:
+                settle(patches, runs, row_runs, pending_row, h)
+            _push(patches, queue, h, last_row)
+            continue
+        if blocker == NONE:
+            if patch.state == SMALL:
+                patch.state = STUCK
+                _wake(patches, queue, h, last_row)
+            blocker = _release(patches, runs, borders, row_runs, pending_row, h, patience)
+        if blocker != NONE:
+            patch.waits = True
+            patch.next_waiting = patches[blocker].waiting
+            patches[blocker].waiting = h
+
+
+@njit(nogil=True, cache=True)
+def _is_due(patches, h, last_row):
+    """Whether a row of the table is a whole patch that is not settled and does not wait."""
+    patch = patches[h]
+    return patch.parent == h and patch.state != LARGE and patch.bottom < last_row and not patch.waits
+
+
+@njit(nogil=True, cache=True)
+def _push(patches, queue, h, last_row):
+    if _is_due(patches, h, last_row):
+        heapq.heappush(queue, (patches[h].size, patches[h].first, np.int64(h)))
+
+
+@njit(nogil=True, cache=True)
+def _wake(patches, queue, h, last_row):
+    """Patch h has changed: those that wait for it must be looked at again."""
+    g = patches[h].waiting
+    patches[h].waiting = NONE
+    while g != NONE:
+        patches[g].waits = False
+        _push(patches, queue, g, last_row)
+        g = patches[g].next_waiting
+
+
+@njit(nogil=True, cache=True)
+def _new_table(size):
+    """A hash table by value: the turn in which an entry was made, the value, and its border's length and first edge."""
+    n = 1 << int(np.ceil(np.log2(size)))
+    return np.zeros(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+
+
+@njit(nogil=True, cache=True)
+def _choose(patches, borders, h, table, turn):
+    """A neighbour that patch h must wait for or `NONE`, the value that it takes, and the length of their border."""
+    turns, values, lengths, firsts = table
+    mask = turns.shape[0] - 1
+    best = np.int64(0)
+    best_length = np.int64(0)
+    best_first = np.int64(0)
+    at = patches[h].first_border
+    while at != NONE:
+        border = borders[at]
+        at = border.next
+        value = np.int64(border.value)
+        if border.patch != SETTLED:
+            g = find(patches, border.patch)
+            if g == h:
+                continue
+            other = patches[g]
+            earlier = other.size < patches[h].size or (other.size == patches[h].size and other.first < patches[h].first)
+            if other.state == SMALL and earlier:
+                return np.int64(g), value, best_length
+            value = np.int64(other.value)
+        if border.length == 0:
+            continue
+        slot = (value * 2654435761 >> 7) & mask
+        while turns[slot] == turn and values[slot] != value:
+            slot = (slot + 1) & mask
+        if turns[slot] != turn:
+            turns[slot] = turn
+            values[slot] = value
+            lengths[slot] = 0
+            firsts[slot] = FAR
+        lengths[slot] += border.length
+        firsts[slot] = min(firsts[slot], border.first)
+        if lengths[slot] > best_length or (lengths[slot] == best_length and firsts[slot] < best_first):
+            best = value
+            best_length = lengths[slot]
+            best_first = firsts[slot]
+    return np.int64(NONE), best, best_length
+
+
+@njit(nogil=True, cache=True)
+def _take(patches, runs, borders, queue, h, value, last_row):
+    """Give patch h a value, unite it with all that it touches of that value, and give the root."""
+    patches[h].value = value
+    patches[h].filled = True
+    _wake(patches, queue, h, last_row)
+    at = patches[h].first_border
+    last = patches[h].last_border
+    while at != NONE:
+        border = borders[at]
+        if border.patch == SETTLED:
+            if border.value == value:
+                patches[h].state = LARGE
+        else:
+            g = find(patches, border.patch)
+            if g != h and patches[g].value == value:
+                _wake(patches, queue, g, last_row)
+                h = unite(patches, runs, borders, g, h)
+        if at == last:
+            break
+        at = border.next
+    return h
+
+
+@njit(nogil=True, cache=True)
+def _release(patches, runs, borders, row_runs, pending_row, h, patience):
+    """Settle stuck patches that touch each other, unless one of them touches a patch that may change: give that one.
+
+    They are all left as they are, and nobody to wait for is given, if there are more than ``patience``.
+    """
+    found = [np.int64(h)]
+    seen = {np.int64(h)}
+    k = 0
+    while k < len(found):
+        at = patches[found[k]].first_border
+        while at != NONE:
+            if borders[at].patch != SETTLED:
+                g = np.int64(find(patches, borders[at].patch))
+                if patches[g].state == SMALL:
+                    return g
+                if patches[g].state == STUCK and g not in seen:
+                    if len(found) >= patience:
+                        return np.int64(NONE)
+                    seen.add(g)
+                    found.append(g)
+            at = borders[at].next
+        k += 1
+    for g in found:
+        settle(patches, runs, row_runs, pending_row, g)
+    return np.int64(NONE)
