@@ -9,6 +9,7 @@ from numba import njit
 
 from geoseg.areas import column_area_units
 from geoseg.polygons.patches import (
+    FAR,
     LARGE,
     NONE,
     SETTLED,
@@ -94,93 +95,98 @@ def gather(
         The tables may have been replaced by larger ones.
     """
     width = rows.shape[1]
-    by_area = coefs.shape[0] > 0
     above = 0
+    patches_above = True
     for r in range(rows.shape[0]):
         row = row0 + r
-        values = rows[r]
-        below = 1 - above
-        starts, start_values, start_patches = front.starts[below], front.values[below], front.patches[below]
-        up_starts, up_values, up_patches = front.starts[above], front.values[above], front.patches[above]
-        n_runs_here = _find_runs(values, starts)
-        patches = _grown(patches, n, n + n_runs_here)
-        runs = _grown(runs, n_runs, n_runs + n_runs_here)
-        borders = _grown(borders, n_borders, n_borders + 2 * (4 * n_runs_here + n_front))
-        i = 0
-        left = NONE
-        left_value = 0
-        before = np.int64(0)
-        for j in range(n_runs_here):
-            start = starts[j]
-            stop = starts[j + 1]
-            value = values[start]
-            after = np.int64(stop)
-            if by_area:
-                after = column_area_units(stop, knots, coefs[r], unit)
-            size = after - before
-            before = after
-            start_values[j] = value
-            if value == nodata:
-                start_patches[j] = NONE
-                left = NONE
-                continue
-            while up_starts[i + 1] + reach <= start:
-                i += 1
+        starts, values, regions = front.starts[1 - above], front.values[1 - above], front.patches[1 - above]
+        up_starts, up_values, up_regions = front.starts[above], front.values[above], front.patches[above]
+        n_here = _find_runs(rows[r], starts)
+        for j in range(n_here):
+            values[j] = rows[r, starts[j]]
+        patches = _grown(patches, n, n + n_here)
+        runs = _grown(runs, n_runs, n_runs + n_here)
+        borders = _grown(borders, n_borders, n_borders + 8 * (n_here + n_front))
 
-            # The region of the run is the union of all that it touches above.
-            h = NONE
-            k = i
-            while k < n_front and up_starts[k] < stop + reach:
-                if up_values[k] == value and up_patches[k] != NONE:
-                    g = up_patches[k]
-                    if g != SETTLED:
-                        g = find(patches, g)
-                        if patches[g].state == LARGE:
-                            g = SETTLED
-                    if h == NONE:
-                        h = g
-                    elif h != g:
-                        if h == SETTLED or g == SETTLED:
-                            settle(patches, runs, row_runs, pending_row, max(g, h))
-                            h = SETTLED
-                        else:
-                            h = unite(patches, runs, borders, g, h)
-                k += 1
+        # Runs belong to the regions of the equal runs that they touch above. Both rows are walked at once.
+        i = 0
+        j = 0
+        region = NONE
+        while j < n_here:
+            i_stop = up_starts[i + 1]
+            j_stop = starts[j + 1]
+            equal = up_values[i] == values[j]
+            if equal and region != NONE and region != up_regions[i]:
+                region = _join(patches, runs, borders, row_runs, pending_row, region, up_regions[i])
+            region = up_regions[i] if equal and region == NONE else region
+            after = NONE
+            if reach and i_stop == j_stop and j_stop < width:
+                if up_values[i + 1] == values[j]:
+                    region = _join(patches, runs, borders, row_runs, pending_row, region, up_regions[i + 1])
+                if up_values[i] == values[j + 1]:
+                    after = up_regions[i]
+            regions[j] = region
+            region = after if j_stop <= i_stop else region
+            i += int(i_stop <= j_stop)
+            j += int(j_stop <= i_stop)
+
+        # Regions grow; those of runs that touch nothing begin.
+        patches_here = False
+        for j in range(n_here):
+            h = regions[j]
+            if h == SETTLED or values[j] == nodata:
+                continue
             if h == NONE:
                 h = n
-                new_patch(patches, h, value, row, start)
+                new_patch(patches, h, values[j], row, starts[j])
                 n += 1
+            else:
+                h = _root(patches, h)
             if h != SETTLED:
-                patches[h].size += size
+                patches[h].size += _size(starts[j], starts[j + 1], knots, coefs, r, unit)
                 if patches[h].size >= minimum:
                     settle(patches, runs, row_runs, pending_row, h)
                     h = SETTLED
                 else:
                     patches[h].bottom = row
-                    n_runs = add_run(patches, runs, n_runs, h, row, start, stop)
-            start_patches[j] = h
+                    n_runs = add_run(patches, runs, n_runs, h, row, starts[j], starts[j + 1])
+                    patches_here = True
+            regions[j] = h
 
-            # Each side of a border that is a patch gets a note of it.
-            if left != NONE and (h != SETTLED or left != SETTLED):
-                n_borders = _meet(
-                    patches, borders, n_borders, h, value, left, left_value, 1,
-                    _edge(row, start, WEST), _edge(row, start - 1, EAST),
-                )  # fmt: skip
-            k = i
-            while k < n_front and up_starts[k] < stop + reach:
-                g = up_patches[k]
-                if up_values[k] != value and g != NONE and (h != SETTLED or g != SETTLED):
-                    first = max(start, up_starts[k])
-                    length = max(0, min(stop, up_starts[k + 1]) - first)
+        # Where a patch meets another region, it gets a note of the border.
+        if patches_here:
+            for j in range(1, n_here):
+                if _is_border(regions[j - 1], regions[j]):
                     n_borders = _meet(
-                        patches, borders, n_borders, h, value, g, up_values[k], length,
-                        _edge(row, first, NORTH), _edge(row - 1, first, SOUTH),
+                        patches, borders, n_borders, regions[j - 1], values[j - 1], regions[j], values[j], 1,
+                        _edge(row, starts[j] - 1, EAST), _edge(row, starts[j], WEST),
                     )  # fmt: skip
-                k += 1
-            left = h
-            left_value = value
-        n_front = n_runs_here
-        above = below
+        if patches_here or patches_above:
+            i = 0
+            j = 0
+            x = 0
+            while j < n_here:
+                i_stop = up_starts[i + 1]
+                j_stop = starts[j + 1]
+                stop = min(i_stop, j_stop)
+                if _is_border(up_regions[i], regions[j]) and up_values[i] != values[j]:
+                    n_borders = _meet(
+                        patches, borders, n_borders, up_regions[i], up_values[i], regions[j], values[j], stop - x,
+                        _edge(row - 1, x, SOUTH), _edge(row, x, NORTH),
+                    )  # fmt: skip
+                if reach and i_stop == j_stop and stop < width:
+                    for a, b in ((i, j + 1), (i + 1, j)):
+                        if _is_border(up_regions[a], regions[b]) and up_values[a] != values[b]:
+                            n_borders = _meet(
+                                patches, borders, n_borders, up_regions[a], up_values[a], regions[b], values[b], 0,
+                                FAR, FAR,
+                            )  # fmt: skip
+                i += int(i_stop <= j_stop)
+                j += int(j_stop <= i_stop)
+                x = stop
+        patches_above = patches_here
+        n_front = n_here
+        above = 1 - above
     if above == 1:
         for k in range(n_front):
             front.starts[0, k] = front.starts[1, k]
@@ -189,9 +195,44 @@ def gather(
         front.starts[0, n_front] = width
     for k in range(n_front):
         if front.patches[0, k] >= 0:
-            h = find(patches, front.patches[0, k])
-            front.patches[0, k] = SETTLED if patches[h].state == LARGE else h
+            front.patches[0, k] = _root(patches, front.patches[0, k])
     return n_front, patches, n, runs, n_runs, borders, n_borders
+
+
+@njit(nogil=True, cache=True)
+def _size(start, stop, knots, coefs, r, unit):
+    """The size of a run in row r."""
+    if coefs.shape[0] == 0:
+        return np.int64(stop - start)
+    return column_area_units(stop, knots, coefs[r], unit) - column_area_units(start, knots, coefs[r], unit)
+
+
+@njit(nogil=True, cache=True)
+def _root(patches, h):
+    """The patch that row h of the table is part of, or `SETTLED`."""
+    h = find(patches, h)
+    return np.int32(SETTLED) if patches[h].state == LARGE else np.int32(h)
+
+
+@njit(nogil=True, cache=True)
+def _join(patches, runs, borders, row_runs, pending_row, a, b):
+    """Make two regions that touch and have one value one region."""
+    a = _root(patches, a) if a >= 0 else a
+    b = _root(patches, b) if b >= 0 else b
+    if a == b or b == NONE:
+        return a
+    if a == NONE:
+        return b
+    if a == SETTLED or b == SETTLED:
+        settle(patches, runs, row_runs, pending_row, max(a, b))
+        return np.int32(SETTLED)
+    return np.int32(unite(patches, runs, borders, a, b))
+
+
+@njit(nogil=True, cache=True)
+def _is_border(a, b):
+    """Whether one of two regions is a patch and neither is nodata."""
+    return (max(a, b) >= 0) & (min(a, b) != NONE)
 
 
 @njit(nogil=True, cache=True)
@@ -203,14 +244,8 @@ def _edge(row, column, side):
 @njit(nogil=True, cache=True)
 def _meet(patches, borders, n_borders, a, a_value, b, b_value, length, a_first, b_first):
     """Note a border between two regions in those of them that are patches."""
-    if a != SETTLED:
-        a = find(patches, a)
-        if patches[a].state == LARGE:
-            a = SETTLED
-    if b != SETTLED:
-        b = find(patches, b)
-        if patches[b].state == LARGE:
-            b = SETTLED
+    a = _root(patches, a) if a >= 0 else a
+    b = _root(patches, b) if b >= 0 else b
     if a != SETTLED:
         n_borders = add_border(patches, borders, n_borders, a, b, b_value, length, a_first)
     if b != SETTLED:

@@ -34,9 +34,9 @@ __all__ = [
 
 FAR = np.int64(2**62)
 """An edge after all others."""
-NONE = -1
+NONE = -2
 """Ends a linked list; stands for nodata where a patch is expected."""
-SETTLED = -2
+SETTLED = -1
 """Stands for any region that is not small where a patch is expected."""
 SMALL, STUCK, LARGE = 0, 1, 2
 """States of a patch: small as far as is known; small without a neighbour across an edge, so that it changes only if one
@@ -160,8 +160,6 @@ def add_run(patches, runs, n_runs, h, row, start, stop):
 @njit(nogil=True, cache=True)
 def add_border(patches, borders, n_borders, h, other, value, length, first):
     """Give a patch a piece of border with ``other``, which has the value ``value``."""
-    if length == 0:
-        first = FAR
     patch = patches[h]
     last = patch.last_border
     if last != NONE and borders[last].patch == other and borders[last].value == value:
