@@ -12,8 +12,6 @@ each pixel is in few patches that are filled: about n log n steps for n pixels.
 
 from __future__ import annotations
 
-import heapq
-
 import numpy as np
 from numba import njit
 
@@ -40,21 +38,21 @@ def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_run
         So many stuck patches that touch each other are looked through to see whether any of them can still change. If
         they are more, they are taken up again at the end of the map.
     """
-    queue = [(np.int64(0), np.int64(0), np.int64(0)) for _ in range(0)]
+    queue = [np.int64(0) for _ in range(0)]
     for h in range(n_old, n):
-        if _is_due(patches, h, last_row):
-            queue.append((patches[h].size, patches[h].first, np.int64(h)))
-    heapq.heapify(queue)
+        _push(patches, queue, h, last_row)
     for h in old_front:
         if h >= 0:
             _wake(patches, queue, h, last_row)
             _push(patches, queue, find(patches, h), last_row)
     table = _new_table(64)
     turn = np.int64(0)
-    while len(queue) > 0:
-        size, _, h = heapq.heappop(queue)  # type: ignore[assignment]
+    k = 0
+    while k < len(queue):
+        h = queue[k]
+        k += 1
         patch = patches[h]
-        if patch.size != size or not _is_due(patches, h, last_row):
+        if not _is_due(patches, h, last_row):
             continue
         blocker = np.int64(NONE)
         value = np.int64(0)
@@ -91,7 +89,7 @@ def _is_due(patches, h, last_row):
 @njit(nogil=True, cache=True)
 def _push(patches, queue, h, last_row):
     if _is_due(patches, h, last_row):
-        heapq.heappush(queue, (patches[h].size, patches[h].first, np.int64(h)))
+        queue.append(np.int64(h))
 
 
 @njit(nogil=True, cache=True)

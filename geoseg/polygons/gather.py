@@ -1,4 +1,8 @@
-"""Rows of pixels → patches with their runs and borders."""
+"""Rows of pixels → patches with their runs and borders.
+
+A strip is read twice: `label` finds its regions, as union-find over runs of equal pixels, and `note` then lists the runs
+and borders of those that are small so far. Most pixels belong to large regions, which the second pass hardly touches.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ from geoseg.polygons.patches import (
     unite,
 )
 
-__all__ = ["Front", "gather", "new_front"]
+__all__ = ["Lines", "label", "new_lines", "note"]
 
 NORTH, WEST, EAST, SOUTH = 0, 1, 2, 3
 """The order of a pixel's sides, among edges that are equally good."""
@@ -29,46 +33,29 @@ NORTH, WEST, EAST, SOUTH = 0, 1, 2, 3
 _LANES = 64
 
 
-class Front(NamedTuple):
-    """The runs of equal pixels of the last row (index 0 of the first axis) and of the row that is read (index 1)."""
+class Lines(NamedTuple):
+    """Rows as runs of equal pixels: the last row that was read before a strip, and the strip's rows."""
 
+    offsets: Any
+    """(row + 1,) int64: where each row's runs begin in the other arrays; each row is followed by one entry more."""
     starts: Any
-    """(2, width + 65) int32: first columns, then the width."""
+    """int32: first columns, then the width."""
     values: Any
-    """(2, width + 1) int32."""
-    patches: Any
-    """(2, width + 1) int32: a row of the table of patches, `SETTLED`, or `NONE` for nodata."""
+    """int32."""
+    regions: Any
+    """int32: a row of the table of patches, `SETTLED`, or `NONE` for nodata."""
 
 
-def new_front(width: int) -> Front:
-    """The front above the first row: one run of nodata."""
-    starts = np.zeros((2, width + 1 + _LANES), np.int32)
-    starts[0, 1] = width
-    return Front(starts, np.zeros((2, width + 1), np.int32), np.full((2, width + 1), NONE, np.int32))
+def new_lines(width: int) -> Lines:
+    """The row above the first: one run of nodata."""
+    return Lines(
+        np.array([0, 2]), np.array([0, width], np.int32), np.zeros(2, np.int32), np.full(2, NONE, np.int32)
+    )
 
 
 @njit(nogil=True, cache=True)
-def gather(
-    rows,
-    row0,
-    nodata,
-    minimum,
-    reach,
-    front,
-    n_front,
-    knots,
-    coefs,
-    unit,
-    patches,
-    n,
-    runs,
-    n_runs,
-    borders,
-    n_borders,
-    row_runs,
-    pending_row,
-):
-    """Read rows: extend the patches of the front, begin new ones, and settle those that reach the minimum.
+def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches, n, runs, borders, row_runs, pending_row):
+    """Find the regions of some rows: patches grow, begin, unite, and settle when they reach the minimum.
 
     Parameters
     ----------
@@ -79,124 +66,137 @@ def gather(
     nodata, minimum
         Value of pixels that belong to no region; the size from which on a region is not small.
     reach
-        0: pixels are connected across edges; 1: across corners too.
-    front, n_front
-        `Front` and its number of runs.
+        Whether pixels are connected across corners too.
+    last
+        `Lines` that end with the row above.
     knots, coefs, unit
         `PixelAreas.table` of these rows and `PixelAreas.unit_m2`; with empty ``coefs`` each pixel counts 1.
-    patches, n, runs, n_runs, borders, n_borders
-        Tables of `PATCH`, `RUN` and `BORDER` and how much of each is used.
+    patches, n
+        Table of `PATCH` and how much of it is used.
+    runs, borders
+        Tables of `RUN` and `BORDER`.
     row_runs, pending_row
         Heads of the lists of runs to be painted, from row ``pending_row`` on.
 
     Returns
     -------
-    n_front, patches, n, runs, n_runs, borders, n_borders
-        The tables may have been replaced by larger ones.
+    lines, patches, n
+        `Lines` that begin with the row above; the table of patches may have been replaced by a larger one.
     """
-    width = rows.shape[1]
-    above = 0
-    patches_above = True
-    for r in range(rows.shape[0]):
-        row = row0 + r
-        starts, values, regions = front.starts[1 - above], front.values[1 - above], front.patches[1 - above]
-        up_starts, up_values, up_regions = front.starts[above], front.values[above], front.patches[above]
-        n_here = _find_runs(rows[r], starts)
-        for j in range(n_here):
-            values[j] = rows[r, starts[j]]
-        patches = _grown(patches, n, n + n_here)
-        runs = _grown(runs, n_runs, n_runs + n_here)
-        borders = _grown(borders, n_borders, n_borders + 8 * (n_here + n_front))
+    height, width = rows.shape
+    begin = last.offsets[-2]
+    end = last.offsets[-1] - begin
+    offsets = np.empty(height + 2, np.int64)
+    offsets[0] = 0
+    offsets[1] = end
+    room = end + 2 * (width + 1 + _LANES)
+    starts, values, regions = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    for k in range(end):
+        starts[k] = last.starts[begin + k]
+        values[k] = last.values[begin + k]
+        regions[k] = last.regions[begin + k]
+    for r in range(height):
+        i = offsets[r]
+        j = offsets[r + 1]
+        starts = _grown(starts, j, j + width + 1 + _LANES)
+        end = j + _find_runs(rows[r], starts[j:])
+        values = _grown(values, j, end + 1)
+        regions = _grown(regions, j, end + 1)
+        patches = _grown(patches, n, n + end - j)
+        offsets[r + 2] = end + 1
+        for k in range(j, end):
+            values[k] = rows[r, starts[k]]
 
         # Runs belong to the regions of the equal runs that they touch above. Both rows are walked at once.
-        i = 0
-        j = 0
-        region = NONE
-        while j < n_here:
-            i_stop = up_starts[i + 1]
+        region = np.int32(NONE)
+        while j < end:
+            i_stop = starts[i + 1]
             j_stop = starts[j + 1]
-            equal = up_values[i] == values[j]
-            if equal and region != NONE and region != up_regions[i]:
-                region = _join(patches, runs, borders, row_runs, pending_row, region, up_regions[i])
-            region = up_regions[i] if equal and region == NONE else region
-            after = NONE
+            equal = values[i] == values[j]
+            if equal and region != NONE and region != regions[i]:
+                region = _join(patches, runs, borders, row_runs, pending_row, region, regions[i])
+            region = regions[i] if equal and region == NONE else region
+            following = np.int32(NONE)
             if reach and i_stop == j_stop and j_stop < width:
-                if up_values[i + 1] == values[j]:
-                    region = _join(patches, runs, borders, row_runs, pending_row, region, up_regions[i + 1])
-                if up_values[i] == values[j + 1]:
-                    after = up_regions[i]
+                if values[i + 1] == values[j]:
+                    region = _join(patches, runs, borders, row_runs, pending_row, region, regions[i + 1])
+                if values[i] == values[j + 1]:
+                    following = regions[i]
             regions[j] = region
-            region = after if j_stop <= i_stop else region
+            region = following if j_stop <= i_stop else region
             i += int(i_stop <= j_stop)
             j += int(j_stop <= i_stop)
 
         # Regions grow; those of runs that touch nothing begin.
-        patches_here = False
-        for j in range(n_here):
-            h = regions[j]
-            if h == SETTLED or values[j] == nodata:
+        for j in range(offsets[r + 1], end):
+            if regions[j] == SETTLED or values[j] == nodata:
                 continue
-            if h == NONE:
-                h = n
-                new_patch(patches, h, values[j], row, starts[j])
+            h = n
+            if regions[j] == NONE:
+                new_patch(patches, h, values[j], row0 + r, starts[j])
                 n += 1
             else:
-                h = _root(patches, h)
-            if h != SETTLED:
-                patches[h].size += _size(starts[j], starts[j + 1], knots, coefs, r, unit)
-                if patches[h].size >= minimum:
-                    settle(patches, runs, row_runs, pending_row, h)
-                    h = SETTLED
-                else:
-                    patches[h].bottom = row
-                    n_runs = add_run(patches, runs, n_runs, h, row, starts[j], starts[j + 1])
-                    patches_here = True
+                h = find(patches, regions[j])
+            patch = patches[h]
+            patch.size += _size(starts[j], starts[j + 1], knots, coefs, r, unit)
+            patch.bottom = row0 + r
             regions[j] = h
+            if patch.size >= minimum or patch.state == LARGE:
+                settle(patches, runs, row_runs, pending_row, h)
+                regions[j] = SETTLED
+    return Lines(offsets, starts, values, regions), patches, n
 
-        # Where a patch meets another region, it gets a note of the border.
-        if patches_here:
-            for j in range(1, n_here):
-                if _is_border(regions[j - 1], regions[j]):
-                    n_borders = _meet(
-                        patches, borders, n_borders, regions[j - 1], values[j - 1], regions[j], values[j], 1,
-                        _edge(row, starts[j] - 1, EAST), _edge(row, starts[j], WEST),
-                    )  # fmt: skip
-        if patches_here or patches_above:
-            i = 0
-            j = 0
-            x = 0
-            while j < n_here:
-                i_stop = up_starts[i + 1]
-                j_stop = starts[j + 1]
-                stop = min(i_stop, j_stop)
-                if _is_border(up_regions[i], regions[j]) and up_values[i] != values[j]:
-                    n_borders = _meet(
-                        patches, borders, n_borders, up_regions[i], up_values[i], regions[j], values[j], stop - x,
-                        _edge(row - 1, x, SOUTH), _edge(row, x, NORTH),
-                    )  # fmt: skip
-                if reach and i_stop == j_stop and stop < width:
-                    for a, b in ((i, j + 1), (i + 1, j)):
-                        if _is_border(up_regions[a], regions[b]) and up_values[a] != values[b]:
-                            n_borders = _meet(
-                                patches, borders, n_borders, up_regions[a], up_values[a], regions[b], values[b], 0,
-                                FAR, FAR,
-                            )  # fmt: skip
-                i += int(i_stop <= j_stop)
-                j += int(j_stop <= i_stop)
-                x = stop
+
+@njit(nogil=True, cache=True)
+def note(lines, row0, reach, patches, runs, n_runs, borders, n_borders):
+    """List the runs and the borders of patches, after `label`; the tables may be replaced by larger ones."""
+    offsets, starts, values, regions = lines
+    width = starts[offsets[1] - 1]
+    patches_here = False
+    for r in range(-1, offsets.shape[0] - 2):
+        row = row0 + r
+        begin = offsets[r + 1]
+        end = offsets[r + 2] - 1
         patches_above = patches_here
-        n_front = n_here
-        above = 1 - above
-    if above == 1:
-        for k in range(n_front):
-            front.starts[0, k] = front.starts[1, k]
-            front.values[0, k] = front.values[1, k]
-            front.patches[0, k] = front.patches[1, k]
-        front.starts[0, n_front] = width
-    for k in range(n_front):
-        if front.patches[0, k] >= 0:
-            front.patches[0, k] = _root(patches, front.patches[0, k])
-    return n_front, patches, n, runs, n_runs, borders, n_borders
+        patches_here = False
+        for j in range(begin, end):
+            if regions[j] >= 0:
+                h = find(patches, regions[j])
+                regions[j] = SETTLED if patches[h].state == LARGE else h
+                patches_here |= regions[j] >= 0
+        if r < 0 or not (patches_here or patches_above):
+            continue
+        i = offsets[r]
+        runs = _grown(runs, n_runs, n_runs + end - begin)
+        borders = _grown(borders, n_borders, n_borders + 8 * (end - i))
+        for j in range(begin, end):
+            if regions[j] >= 0:
+                n_runs = add_run(patches, runs, n_runs, regions[j], row, starts[j], starts[j + 1])
+            if j > begin and _is_border(regions[j - 1], regions[j]):
+                east, west = _edge(row, starts[j] - 1, EAST), _edge(row, starts[j], WEST)
+                left, right = regions[j - 1], regions[j]
+                n_borders = _meet(patches, borders, n_borders, left, values[j - 1], right, values[j], 1, east, west)
+        j = begin
+        x = 0
+        while j < end:
+            i_stop = starts[i + 1]
+            j_stop = starts[j + 1]
+            if _is_border(regions[i], regions[j]) and values[i] != values[j]:
+                south, north = _edge(row - 1, x, SOUTH), _edge(row, x, NORTH)
+                length = min(i_stop, j_stop) - x
+                n_borders = _meet(
+                    patches, borders, n_borders, regions[i], values[i], regions[j], values[j], length, south, north
+                )
+            if reach and i_stop == j_stop and j_stop < width:
+                for a, b in ((i, j + 1), (i + 1, j)):
+                    if _is_border(regions[a], regions[b]) and values[a] != values[b]:
+                        n_borders = _meet(
+                            patches, borders, n_borders, regions[a], values[a], regions[b], values[b], 0, FAR, FAR
+                        )
+            x = min(i_stop, j_stop)
+            i += int(i_stop <= j_stop)
+            j += int(j_stop <= i_stop)
+    return runs, n_runs, borders, n_borders
 
 
 @njit(nogil=True, cache=True)
@@ -208,17 +208,10 @@ def _size(start, stop, knots, coefs, r, unit):
 
 
 @njit(nogil=True, cache=True)
-def _root(patches, h):
-    """The patch that row h of the table is part of, or `SETTLED`."""
-    h = find(patches, h)
-    return np.int32(SETTLED) if patches[h].state == LARGE else np.int32(h)
-
-
-@njit(nogil=True, cache=True)
 def _join(patches, runs, borders, row_runs, pending_row, a, b):
     """Make two regions that touch and have one value one region."""
-    a = _root(patches, a) if a >= 0 else a
-    b = _root(patches, b) if b >= 0 else b
+    a = _root(patches, a)
+    b = _root(patches, b)
     if a == b or b == NONE:
         return a
     if a == NONE:
@@ -227,6 +220,15 @@ def _join(patches, runs, borders, row_runs, pending_row, a, b):
         settle(patches, runs, row_runs, pending_row, max(a, b))
         return np.int32(SETTLED)
     return np.int32(unite(patches, runs, borders, a, b))
+
+
+@njit(nogil=True, cache=True)
+def _root(patches, region):
+    """The patch that a row of the table is part of, or `SETTLED` if that is settled."""
+    if region < 0:
+        return np.int32(region)
+    h = find(patches, region)
+    return np.int32(SETTLED) if patches[h].state == LARGE else np.int32(h)
 
 
 @njit(nogil=True, cache=True)
@@ -243,12 +245,10 @@ def _edge(row, column, side):
 
 @njit(nogil=True, cache=True)
 def _meet(patches, borders, n_borders, a, a_value, b, b_value, length, a_first, b_first):
-    """Note a border between two regions in those of them that are patches."""
-    a = _root(patches, a) if a >= 0 else a
-    b = _root(patches, b) if b >= 0 else b
-    if a != SETTLED:
+    """Give the border of two regions to those of them that are patches."""
+    if a >= 0:
         n_borders = add_border(patches, borders, n_borders, a, b, b_value, length, a_first)
-    if b != SETTLED:
+    if b >= 0:
         n_borders = add_border(patches, borders, n_borders, b, a, a_value, length, b_first)
     return n_borders
 

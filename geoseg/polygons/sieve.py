@@ -31,7 +31,7 @@ from geoseg.areas import PixelAreas
 from geoseg.classmap import geobox_of, iter_strips, nodata_of
 from geoseg.errors import OptionError
 from geoseg.polygons.fill import fill
-from geoseg.polygons.gather import gather, new_front
+from geoseg.polygons.gather import label, new_lines, note
 from geoseg.polygons.integers import Integers
 from geoseg.polygons.patches import BORDER, NONE, PATCH, RUN, compact, first_pending_row, paint
 from geoseg.polygons.pending import Pending, StripRows
@@ -186,10 +186,10 @@ class _Sieve:
         self, width: int, dtype: np.dtype, nodata: int, across_corners: bool, minimum: int, areas: PixelAreas | None
     ) -> None:
         self.nodata = dtype.type(nodata)
-        self.reach = int(across_corners)
+        self.reach = across_corners
         self.minimum = minimum
         self.sizes = _Sizes(areas)
-        self.front, self.n_front = new_front(width), 1
+        self.lines = new_lines(width)
         self.patches, self.n_patches = np.empty(1 << 10, PATCH), 0
         self.runs, self.n_runs = np.empty(1 << 12, RUN), 0
         self.borders, self.n_borders = np.empty(1 << 12, BORDER), 0
@@ -208,38 +208,30 @@ class _Sieve:
         self.row_runs = np.concatenate([self.row_runs, np.full(len(values), NONE, np.int32)])
         self.pending.add(strip)
         n_looked_at = self._compact()
-        old_front = self.front.patches[0, : self.n_front].copy()
-        (
-            self.n_front,
-            self.patches,
-            self.n_patches,
-            self.runs,
-            self.n_runs,
-            self.borders,
-            self.n_borders,
-        ) = gather(
+        old_front = self._front().copy()
+        self.lines, self.patches, self.n_patches = label(
             values,
             row0,
             self.nodata,
             self.minimum,
             self.reach,
-            self.front,
-            self.n_front,
+            self.lines,
             *self.sizes.table(row0, self.end_row),
             self.patches,
             self.n_patches,
             self.runs,
-            self.n_runs,
             self.borders,
-            self.n_borders,
             self.row_runs,
             self.first_row,
+        )
+        self.runs, self.n_runs, self.borders, self.n_borders = note(
+            self.lines, row0, self.reach, self.patches, self.runs, self.n_runs, self.borders, self.n_borders
         )
         self._fill(n_looked_at, old_front, self.end_row - 1, _PATIENCE)
 
     def close(self) -> None:
         """No more rows come: fill what is left, and leave what has no neighbours."""
-        self._fill(0, self.front.patches[0, : self.n_front], self.end_row, self.n_patches + 1)
+        self._fill(0, self._front(), self.end_row, self.n_patches + 1)
 
     def finished(self) -> Iterator[StripRows]:
         """The strips in which nothing can change."""
@@ -251,6 +243,10 @@ class _Sieve:
             self.row_runs = self.row_runs[len(values) :]
             self.first_row += len(values)
             yield row0, values, confidence
+
+    def _front(self) -> np.ndarray:
+        """The regions of the last row."""
+        return self.lines.regions[self.lines.offsets[-2] : self.lines.offsets[-1] - 1]
 
     def _fill(self, n_looked_at: int, old_front: np.ndarray, last_row: int, patience: int) -> None:
         fill(
@@ -270,7 +266,7 @@ class _Sieve:
     def _compact(self) -> int:
         """Forget what is settled once it is the larger part; the number of patches that need not be looked at again."""
         used = (self.n_patches, self.n_runs, self.n_borders)
-        if all(n <= 2 * live + (1 << 16) for n, live in zip(used, self.live, strict=True)):
+        if all(n <= 2 * live + (1 << 12) for n, live in zip(used, self.live, strict=True)):
             return self.n_patches
         self.patches, self.runs, self.n_runs, self.borders, self.n_borders = compact(
             self.patches,
@@ -278,7 +274,7 @@ class _Sieve:
             self.runs,
             self.borders,
             self.row_runs,
-            self.front.patches[0, : self.n_front],
+            self._front(),
         )
         self.n_patches = len(self.patches)
         self.live = (self.n_patches, self.n_runs, self.n_borders)
