@@ -44,13 +44,16 @@ class Lines(NamedTuple):
     """int32."""
     regions: Any
     """int32: a row of the table of patches, `SETTLED`, or `NONE` for nodata."""
+    above: Any
+    """int32: the last run of the row above that the run touches across an edge; not known for the first row."""
+    below: Any
+    """int32: the last run of the row below; not known for the last row."""
 
 
 def new_lines(width: int) -> Lines:
     """The row above the first: one run of nodata."""
-    return Lines(
-        np.array([0, 2]), np.array([0, width], np.int32), np.zeros(2, np.int32), np.full(2, NONE, np.int32)
-    )
+    nothing = np.full(2, NONE, np.int32)
+    return Lines(np.array([0, 2]), np.array([0, width], np.int32), nothing, nothing, nothing, nothing)
 
 
 @njit(nogil=True, cache=True)
@@ -91,6 +94,7 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
     offsets[1] = end
     room = end + 2 * (width + 1 + _LANES)
     starts, values, regions = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
+    above, below = np.empty(room, np.int32), np.empty(room, np.int32)
     for k in range(end):
         starts[k] = last.starts[begin + k]
         values[k] = last.values[begin + k]
@@ -102,6 +106,7 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
         end = j + _find_runs(rows[r], starts[j:])
         values = _grown(values, j, end + 1)
         regions = _grown(regions, j, end + 1)
+        above, below = _grown(above, j, end + 1), _grown(below, j, end + 1)
         patches = _grown(patches, n, n + end - j)
         offsets[r + 2] = end + 1
         for k in range(j, end):
@@ -112,10 +117,11 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
         while j < end:
             i_stop = starts[i + 1]
             j_stop = starts[j + 1]
+            up = regions[i]
             equal = values[i] == values[j]
-            if equal and region != NONE and region != regions[i]:
-                region = _join(patches, runs, borders, row_runs, pending_row, region, regions[i])
-            region = regions[i] if equal and region == NONE else region
+            if equal & (region != NONE) & (region != up):  # one test, for a branch that is easy to predict
+                region = _join(patches, runs, borders, row_runs, pending_row, region, up)
+            region = up if equal & (region == NONE) else region
             following = np.int32(NONE)
             if reach and i_stop == j_stop and j_stop < width:
                 if values[i + 1] == values[j]:
@@ -123,6 +129,8 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
                 if values[i] == values[j + 1]:
                     following = regions[i]
             regions[j] = region
+            above[j] = i
+            below[i] = j
             region = following if j_stop <= i_stop else region
             i += int(i_stop <= j_stop)
             j += int(j_stop <= i_stop)
@@ -144,58 +152,58 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
             if patch.size >= minimum or patch.state == LARGE:
                 settle(patches, runs, row_runs, pending_row, h)
                 regions[j] = SETTLED
-    return Lines(offsets, starts, values, regions), patches, n
+    return Lines(offsets, starts, values, regions, above, below), patches, n
 
 
 @njit(nogil=True, cache=True)
 def note(lines, row0, reach, patches, runs, n_runs, borders, n_borders):
     """List the runs and the borders of patches, after `label`; the tables may be replaced by larger ones."""
-    offsets, starts, values, regions = lines
+    offsets, starts, values, regions, above, below = lines
+    n_rows = offsets.shape[0] - 1
     width = starts[offsets[1] - 1]
-    patches_here = False
-    for r in range(-1, offsets.shape[0] - 2):
-        row = row0 + r
-        begin = offsets[r + 1]
-        end = offsets[r + 2] - 1
-        patches_above = patches_here
-        patches_here = False
-        for j in range(begin, end):
+    for r in range(n_rows):
+        for j in range(offsets[r], offsets[r + 1] - 1):
             if regions[j] >= 0:
-                h = find(patches, regions[j])
-                regions[j] = SETTLED if patches[h].state == LARGE else h
-                patches_here |= regions[j] >= 0
-        if r < 0 or not (patches_here or patches_above):
-            continue
-        i = offsets[r]
+                regions[j] = _root(patches, regions[j])
+    for r in range(n_rows):
+        row = row0 + r - 1
+        begin = offsets[r]
+        end = offsets[r + 1] - 1
         runs = _grown(runs, n_runs, n_runs + end - begin)
-        borders = _grown(borders, n_borders, n_borders + 8 * (end - i))
+        around = offsets[min(r + 2, n_rows)] - offsets[max(r - 1, 0)]
+        borders = _grown(borders, n_borders, n_borders + 4 * around)
         for j in range(begin, end):
-            if regions[j] >= 0:
-                n_runs = add_run(patches, runs, n_runs, regions[j], row, starts[j], starts[j + 1])
-            if j > begin and _is_border(regions[j - 1], regions[j]):
-                east, west = _edge(row, starts[j] - 1, EAST), _edge(row, starts[j], WEST)
-                left, right = regions[j - 1], regions[j]
-                n_borders = _meet(patches, borders, n_borders, left, values[j - 1], right, values[j], 1, east, west)
-        j = begin
-        x = 0
-        while j < end:
-            i_stop = starts[i + 1]
-            j_stop = starts[j + 1]
-            if _is_border(regions[i], regions[j]) and values[i] != values[j]:
-                south, north = _edge(row - 1, x, SOUTH), _edge(row, x, NORTH)
-                length = min(i_stop, j_stop) - x
-                n_borders = _meet(
-                    patches, borders, n_borders, regions[i], values[i], regions[j], values[j], length, south, north
-                )
-            if reach and i_stop == j_stop and j_stop < width:
-                for a, b in ((i, j + 1), (i + 1, j)):
-                    if _is_border(regions[a], regions[b]) and values[a] != values[b]:
-                        n_borders = _meet(
-                            patches, borders, n_borders, regions[a], values[a], regions[b], values[b], 0, FAR, FAR
+            h = regions[j]
+            if h < 0:
+                continue
+            start = starts[j]
+            stop = starts[j + 1]
+            if r > 0:
+                n_runs = add_run(patches, runs, n_runs, h, row, start, stop)
+                if j > begin and regions[j - 1] != NONE:
+                    n_borders = add_border(
+                        patches, borders, n_borders, h, regions[j - 1], values[j - 1], 1, _edge(row, start, WEST)
+                    )
+                if j + 1 < end and regions[j + 1] != NONE:
+                    n_borders = add_border(
+                        patches, borders, n_borders, h, regions[j + 1], values[j + 1], 1, _edge(row, stop - 1, EAST)
+                    )
+            for side in (NORTH, SOUTH):
+                if (side == NORTH and r == 0) or (side == SOUTH and r == n_rows - 1):
+                    continue
+                k = above[j] if side == NORTH else below[j]
+                k += int(reach and starts[k + 1] == stop and stop < width)
+                while starts[k + 1] + int(reach) > start:
+                    if regions[k] != NONE and values[k] != values[j]:
+                        first = max(start, starts[k])
+                        length = min(stop, starts[k + 1]) - first
+                        edge = _edge(row, first, side) if length > 0 else FAR
+                        n_borders = add_border(
+                            patches, borders, n_borders, h, regions[k], values[k], max(length, 0), edge
                         )
-            x = min(i_stop, j_stop)
-            i += int(i_stop <= j_stop)
-            j += int(j_stop <= i_stop)
+                    if starts[k] == 0:
+                        break
+                    k -= 1
     return runs, n_runs, borders, n_borders
 
 
@@ -232,25 +240,9 @@ def _root(patches, region):
 
 
 @njit(nogil=True, cache=True)
-def _is_border(a, b):
-    """Whether one of two regions is a patch and neither is nodata."""
-    return (max(a, b) >= 0) & (min(a, b) != NONE)
-
-
-@njit(nogil=True, cache=True)
 def _edge(row, column, side):
     """Edges by number: by row, column and side of a pixel."""
     return np.int64(row) << 34 | np.int64(column) << 2 | np.int64(side)
-
-
-@njit(nogil=True, cache=True)
-def _meet(patches, borders, n_borders, a, a_value, b, b_value, length, a_first, b_first):
-    """Give the border of two regions to those of them that are patches."""
-    if a >= 0:
-        n_borders = add_border(patches, borders, n_borders, a, b, b_value, length, a_first)
-    if b >= 0:
-        n_borders = add_border(patches, borders, n_borders, b, a, a_value, length, b_first)
-    return n_borders
 
 
 @njit(nogil=True, cache=True)
