@@ -19,6 +19,15 @@ from geoseg.polygons.patches import FAR, LARGE, NONE, SETTLED, SMALL, STUCK, fin
 
 __all__ = ["fill"]
 
+TOTAL = np.dtype(
+    [
+        ("turn", np.int64),  # in which a patch's borders are added up
+        ("value", np.int64),
+        ("length", np.int64),  # of the borders with this value
+        ("first", np.int64),  # their first edge
+    ]
+)
+
 
 @njit(nogil=True, cache=True)
 def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_runs, pending_row, patience):
@@ -58,7 +67,7 @@ def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_run
         value = np.int64(0)
         length = np.int64(0)
         if patch.state == SMALL:
-            if 2 * patch.borders > table[0].shape[0]:
+            if 2 * patch.borders > table.shape[0]:
                 table = _new_table(4 * patch.borders)
             turn += 1
             blocker, value, length = _choose(patches, borders, h, table, turn)
@@ -105,16 +114,17 @@ def _wake(patches, queue, h, last_row):
 
 @njit(nogil=True, cache=True)
 def _new_table(size):
-    """A hash table by value: the turn in which an entry was made, the value, and its border's length and first edge."""
-    n = 1 << int(np.ceil(np.log2(size)))
-    return np.zeros(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    """A hash table by value: no entry is of a turn that counts."""
+    table = np.empty(1 << int(np.ceil(np.log2(size))), TOTAL)
+    for k in range(table.shape[0]):
+        table[k].turn = 0
+    return table
 
 
 @njit(nogil=True, cache=True)
 def _choose(patches, borders, h, table, turn):
     """A neighbour that patch h must wait for or `NONE`, the value that it takes, and the length of their border."""
-    turns, values, lengths, firsts = table
-    mask = turns.shape[0] - 1
+    mask = table.shape[0] - 1
     best = np.int64(0)
     best_length = np.int64(0)
     best_first = np.int64(0)
@@ -135,19 +145,20 @@ def _choose(patches, borders, h, table, turn):
         if border.length == 0:
             continue
         slot = (value * 2654435761 >> 7) & mask
-        while turns[slot] == turn and values[slot] != value:
+        while table[slot].turn == turn and table[slot].value != value:
             slot = (slot + 1) & mask
-        if turns[slot] != turn:
-            turns[slot] = turn
-            values[slot] = value
-            lengths[slot] = 0
-            firsts[slot] = FAR
-        lengths[slot] += border.length
-        firsts[slot] = min(firsts[slot], border.first)
-        if lengths[slot] > best_length or (lengths[slot] == best_length and firsts[slot] < best_first):
+        total = table[slot]
+        if total.turn != turn:
+            total.turn = turn
+            total.value = value
+            total.length = 0
+            total.first = FAR
+        total.length += border.length
+        total.first = min(total.first, border.first)
+        if total.length > best_length or (total.length == best_length and total.first < best_first):
             best = value
-            best_length = lengths[slot]
-            best_first = firsts[slot]
+            best_length = total.length
+            best_first = total.first
     return np.int64(NONE), best, best_length
 
 

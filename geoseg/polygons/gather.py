@@ -48,12 +48,17 @@ class Lines(NamedTuple):
     """int32: the last run of the row above that the run touches across an edge; not known for the first row."""
     below: Any
     """int32: the last run of the row below; not known for the last row."""
+    small_offsets: Any
+    """(row + 1,) int64: where each row begins in ``small``."""
+    small: Any
+    """int32: the runs of patches."""
 
 
 def new_lines(width: int) -> Lines:
     """The row above the first: one run of nodata."""
     nothing = np.full(2, NONE, np.int32)
-    return Lines(np.array([0, 2]), np.array([0, width], np.int32), nothing, nothing, nothing, nothing)
+    runs = np.array([0, width], np.int32)
+    return Lines(np.array([0, 2]), runs, nothing, nothing, nothing, nothing, np.zeros(2, np.int64), nothing)
 
 
 @njit(nogil=True, cache=True)
@@ -95,10 +100,17 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
     room = end + 2 * (width + 1 + _LANES)
     starts, values, regions = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
     above, below = np.empty(room, np.int32), np.empty(room, np.int32)
+    small = np.empty(room, np.int32)
+    small_offsets = np.empty(height + 2, np.int64)
+    small_offsets[0] = 0
+    n_small = 0
     for k in range(end):
         starts[k] = last.starts[begin + k]
         values[k] = last.values[begin + k]
         regions[k] = last.regions[begin + k]
+        small[n_small] = k
+        n_small += int((regions[k] >= 0) & (k < end - 1))
+    small_offsets[1] = n_small
     for r in range(height):
         i = offsets[r]
         j = offsets[r + 1]
@@ -136,9 +148,13 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
             j += int(j_stop <= i_stop)
 
         # Regions grow; those of runs that touch nothing begin.
+        small = _grown(small, n_small, n_small + end - offsets[r + 1])
+        first = last_small = n_small
         for j in range(offsets[r + 1], end):
-            if regions[j] == SETTLED or values[j] == nodata:
-                continue
+            small[last_small] = j
+            last_small += int((regions[j] != SETTLED) & (values[j] != nodata))
+        for k in range(first, last_small):
+            j = small[k]
             h = n
             if regions[j] == NONE:
                 new_patch(patches, h, values[j], row0 + r, starts[j])
@@ -152,19 +168,20 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
             if patch.size >= minimum or patch.state == LARGE:
                 settle(patches, runs, row_runs, pending_row, h)
                 regions[j] = SETTLED
-    return Lines(offsets, starts, values, regions, above, below), patches, n
+            small[n_small] = j
+            n_small += int(regions[j] != SETTLED)
+        small_offsets[r + 2] = n_small
+    return Lines(offsets, starts, values, regions, above, below, small_offsets, small), patches, n
 
 
 @njit(nogil=True, cache=True)
 def note(lines, row0, reach, patches, runs, n_runs, borders, n_borders):
     """List the runs and the borders of patches, after `label`; the tables may be replaced by larger ones."""
-    offsets, starts, values, regions, above, below = lines
+    offsets, starts, values, regions, above, below, small_offsets, small = lines
     n_rows = offsets.shape[0] - 1
     width = starts[offsets[1] - 1]
-    for r in range(n_rows):
-        for j in range(offsets[r], offsets[r + 1] - 1):
-            if regions[j] >= 0:
-                regions[j] = _root(patches, regions[j])
+    for j in small[: small_offsets[-1]]:
+        regions[j] = _root(patches, regions[j])
     for r in range(n_rows):
         row = row0 + r - 1
         begin = offsets[r]
@@ -172,7 +189,7 @@ def note(lines, row0, reach, patches, runs, n_runs, borders, n_borders):
         runs = _grown(runs, n_runs, n_runs + end - begin)
         around = offsets[min(r + 2, n_rows)] - offsets[max(r - 1, 0)]
         borders = _grown(borders, n_borders, n_borders + 4 * around)
-        for j in range(begin, end):
+        for j in small[small_offsets[r] : small_offsets[r + 1]]:
             h = regions[j]
             if h < 0:
                 continue
