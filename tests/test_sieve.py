@@ -113,3 +113,68 @@ def test_pixels_equal_the_reference_for_any_cutting(values, connectivity, minimu
     expected = reference(values, np.ones(values.shape, int), minimum, connectivity)
     for rows in (1, 2, 7, 64):
         np.testing.assert_array_equal(cut(values, rows, minimum, connectivity), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(maps(), st.sampled_from([4, 8]), st.integers(1, 40), st.sampled_from([SOUTHWARDS, SOUTHWARDS * Affine.shear(3)]))
+def test_areas_equal_the_reference_for_any_cutting(values, connectivity, pixels, transform):
+    areas = PixelAreas(geobox_of(make_map(values, transform, "EPSG:4326")))
+    sizes = np.rint(areas.of(slice(None), slice(None)) / areas.unit_m2).astype(np.int64)
+    minimum = ceil(pixels * int(sizes.max()) / 2)
+    expected = reference(values, sizes, minimum, connectivity)
+    for rows in (1, 2, 7, 64):
+        np.testing.assert_array_equal(cut(values, rows, minimum, connectivity, areas), expected)
+    sieved = sieve(
+        make_map(values, transform, "EPSG:4326"), min_area=f"{minimum * areas.unit_m2!r}m2", connectivity=connectivity
+    )
+    np.testing.assert_array_equal(sieved.values, expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(maps(most=200), st.sampled_from([4, 8]), st.sampled_from([2, 5, 20, 100, 1000]), st.integers(1, 50))
+def test_what_is_left(values, connectivity, minimum, rows):
+    """Nodata stays, whatever is small has no valid neighbour, and there is nothing left to do."""
+    sieved = cut(values, rows, minimum, connectivity)
+    np.testing.assert_array_equal(sieved, cut(values, 200, minimum, connectivity))
+    np.testing.assert_array_equal(sieved == 255, values == 255)
+    assert set(np.unique(sieved)) <= set(np.unique(values))
+    numbers = regions(sieved, connectivity)
+    small = (np.bincount(numbers.ravel()) < minimum)[numbers] & (numbers > 0)
+    padded = np.pad(numbers, 1)
+    for down, right in SIDES:
+        beside = padded[1 + down :, 1 + right :][: len(values), : values.shape[1]]
+        assert not (small & (beside > 0) & (beside != numbers)).any()
+    np.testing.assert_array_equal(cut(sieved, rows, minimum, connectivity), sieved)
+
+
+def drawn(text: str) -> np.ndarray:
+    """A map from digits; a point is nodata."""
+    rows = [[255 if character == "." else int(character) for character in row] for row in text.split()]
+    return np.array(rows, np.uint8)
+
+
+CASES = {
+    "a hole takes what surrounds it": (2, 4, "111 121 111", "111 111 111"),
+    "the longest border wins, not the largest neighbour": (2, 4, "11111 12243 13333", "11111 12233 13333"),
+    "borders count by value": (2, 4, "11111 33433 22222", "11111 33333 22222"),
+    "equal borders: north first": (2, 4, "2222 3341 3551", "2222 3321 3551"),
+    "then west": (2, 4, "22.. 3341 3551", "22.. 3331 3551"),
+    "then east": (2, 4, "22.. ..41 .551", "22.. ..11 .551"),
+    "what was filled may be filled again": (4, 4, "1123333", "3333333"),
+    "of equal ones the first": (2, 4, "1234", "2222"),
+    "edges to nodata do not count": (2, 4, "... .2. 113", "... .1. 111"),
+    "what stands alone stays": (9, 4, "1.2 ... 334", "1.2 ... 333"),
+    "a corner is no neighbour": (2, 4, "1. .2", "1. .2"),
+    "across corners a line holds together": (3, 8, "211 121 112", "211 121 112"),
+    "across edges it does not": (3, 4, "211 121 112", "111 111 111"),
+    "a filled region unites across corners": (4, 8, "22.. ..34 ..34 ..44", "22.. ..44 ..44 ..44"),
+    "larger than the map": (99, 4, "112 112 333", "111 111 111"),
+    "one row": (3, 4, "1112111", "1111111"),
+    "nothing at all": (3, 8, "... ...", "... ..."),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_drawings(case):
+    minimum, connectivity, before, after = CASES[case]
+    np.testing.assert_array_equal(cut(drawn(before), 1, minimum, connectivity), drawn(after))

@@ -62,7 +62,9 @@ def new_lines(width: int) -> Lines:
 
 
 @njit(nogil=True, cache=True)
-def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches, n, runs, borders, row_runs, pending_row):
+def label(
+    rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches, n, runs, borders, row_runs, pending_row
+):
     """Find the regions of some rows: patches grow, begin, unite, and settle when they reach the minimum.
 
     Parameters
@@ -97,7 +99,7 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
     offsets = np.empty(height + 2, np.int64)
     offsets[0] = 0
     offsets[1] = end
-    room = end + 2 * (width + 1 + _LANES)
+    room = max(end + 2 * (width + 1 + _LANES), last.starts.shape[0])  # as much as the last strip needed
     starts, values, regions = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int32)
     above, below = np.empty(room, np.int32), np.empty(room, np.int32)
     small = np.empty(room, np.int32)
@@ -112,64 +114,66 @@ def label(rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches,
         n_small += int((regions[k] >= 0) & (k < end - 1))
     small_offsets[1] = n_small
     for r in range(height):
-        i = offsets[r]
-        j = offsets[r + 1]
-        starts = _grown(starts, j, j + width + 1 + _LANES)
-        end = j + _find_runs(rows[r], starts[j:])
-        values = _grown(values, j, end + 1)
-        regions = _grown(regions, j, end + 1)
-        above, below = _grown(above, j, end + 1), _grown(below, j, end + 1)
-        patches = _grown(patches, n, n + end - j)
+        i = np.uint64(offsets[r])
+        begin = offsets[r + 1]
+        starts = _grown(starts, begin, begin + width + 1 + _LANES)
+        end = begin + _find_runs(rows[r], starts[begin:])
+        values = _grown(values, begin, end + 1)
+        regions = _grown(regions, begin, end + 1)
+        above, below = _grown(above, begin, end + 1), _grown(below, begin, end + 1)
+        patches = _grown(patches, n, n + end - begin)
         offsets[r + 2] = end + 1
-        for k in range(j, end):
+        for k in range(begin, end):
             values[k] = rows[r, starts[k]]
 
         # Runs belong to the regions of the equal runs that they touch above. Both rows are walked at once.
         region = np.int32(NONE)
-        while j < end:
-            i_stop = starts[i + 1]
-            j_stop = starts[j + 1]
+        j = np.uint64(begin)
+        one = np.uint64(1)  # unsigned: an index that cannot be negative costs less
+        while j < np.uint64(end):
+            i_stop = starts[i + one]
+            j_stop = starts[j + one]
             up = regions[i]
             equal = values[i] == values[j]
-            if equal & (region != NONE) & (region != up):  # one test, for a branch that is easy to predict
+            if equal & (region != NONE) & (region != up):  # one test: the branch is rarely taken
                 region = _join(patches, runs, borders, row_runs, pending_row, region, up)
             region = up if equal & (region == NONE) else region
             following = np.int32(NONE)
             if reach and i_stop == j_stop and j_stop < width:
-                if values[i + 1] == values[j]:
-                    region = _join(patches, runs, borders, row_runs, pending_row, region, regions[i + 1])
-                if values[i] == values[j + 1]:
+                if values[i + one] == values[j]:
+                    region = _join(patches, runs, borders, row_runs, pending_row, region, regions[i + one])
+                if values[i] == values[j + one]:
                     following = regions[i]
             regions[j] = region
             above[j] = i
             below[i] = j
             region = following if j_stop <= i_stop else region
-            i += int(i_stop <= j_stop)
-            j += int(j_stop <= i_stop)
+            i += np.uint64(i_stop <= j_stop)
+            j += np.uint64(j_stop <= i_stop)
 
         # Regions grow; those of runs that touch nothing begin.
-        small = _grown(small, n_small, n_small + end - offsets[r + 1])
+        small = _grown(small, n_small, n_small + end - begin)
         first = last_small = n_small
-        for j in range(offsets[r + 1], end):
-            small[last_small] = j
-            last_small += int((regions[j] != SETTLED) & (values[j] != nodata))
+        for k in range(begin, end):
+            small[last_small] = k
+            last_small += int((regions[k] != SETTLED) & (values[k] != nodata))
         for k in range(first, last_small):
-            j = small[k]
+            g = small[k]
             h = n
-            if regions[j] == NONE:
-                new_patch(patches, h, values[j], row0 + r, starts[j])
+            if regions[g] == NONE:
+                new_patch(patches, h, values[g], row0 + r, starts[g])
                 n += 1
             else:
-                h = find(patches, regions[j])
+                h = find(patches, regions[g])
             patch = patches[h]
-            patch.size += _size(starts[j], starts[j + 1], knots, coefs, r, unit)
+            patch.size += _size(starts[g], starts[g + 1], knots, coefs, r, unit)
             patch.bottom = row0 + r
-            regions[j] = h
+            regions[g] = h
             if patch.size >= minimum or patch.state == LARGE:
                 settle(patches, runs, row_runs, pending_row, h)
-                regions[j] = SETTLED
-            small[n_small] = j
-            n_small += int(regions[j] != SETTLED)
+                regions[g] = SETTLED
+            small[n_small] = g
+            n_small += int(regions[g] != SETTLED)
         small_offsets[r + 2] = n_small
     return Lines(offsets, starts, values, regions, above, below, small_offsets, small), patches, n
 

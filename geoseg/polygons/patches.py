@@ -28,6 +28,7 @@ __all__ = [
     "first_pending_row",
     "new_patch",
     "paint",
+    "roots",
     "settle",
     "unite",
 ]
@@ -110,6 +111,16 @@ def find(patches, h):
         patches[h].parent = patches[patches[h].parent].parent
         h = patches[h].parent
     return h
+
+
+@njit(nogil=True, cache=True)
+def roots(patches, regions):
+    """The roots of several rows, in a new array; what is not a row stays."""
+    found = regions.copy()
+    for k in range(found.shape[0]):
+        if found[k] >= 0:
+            found[k] = find(patches, found[k])
+    return found
 
 
 @njit(nogil=True, cache=True)

@@ -33,7 +33,7 @@ from geoseg.errors import OptionError
 from geoseg.polygons.fill import fill
 from geoseg.polygons.gather import label, new_lines, note
 from geoseg.polygons.integers import Integers
-from geoseg.polygons.patches import BORDER, NONE, PATCH, RUN, compact, first_pending_row, paint
+from geoseg.polygons.patches import BORDER, NONE, PATCH, RUN, compact, first_pending_row, paint, roots
 from geoseg.polygons.pending import Pending, StripRows
 from geoseg.units import Area, parse_area, with_unit
 
@@ -187,7 +187,7 @@ class _Sieve:
     ) -> None:
         self.nodata = dtype.type(nodata)
         self.reach = across_corners
-        self.minimum = minimum
+        self.minimum = min(minimum, _LARGEST)
         self.sizes = _Sizes(areas)
         self.lines = new_lines(width)
         self.patches, self.n_patches = np.empty(1 << 10, PATCH), 0
@@ -208,7 +208,7 @@ class _Sieve:
         self.row_runs = np.concatenate([self.row_runs, np.full(len(values), NONE, np.int32)])
         self.pending.add(strip)
         n_looked_at = self._compact()
-        old_front = self._front().copy()
+        old_front = roots(self.patches, self._front())
         self.lines, self.patches, self.n_patches = label(
             values,
             row0,
