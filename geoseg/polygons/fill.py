@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from geoseg.polygons.patches import FAR, LARGE, NONE, SETTLED, SMALL, STUCK, find, settle, unite
+from geoseg.polygons.patches import NONE, SETTLED, find, settle, unite
 
 __all__ = ["fill"]
 
@@ -30,7 +30,7 @@ TOTAL = np.dtype(
 
 
 @njit(nogil=True, cache=True)
-def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_runs, pending_row, patience):
+def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_runs, pending_row):
     """Fill what can be filled after some rows were read.
 
     Parameters
@@ -43,9 +43,6 @@ def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_run
         Patches of the row above those that were read.
     last_row
         The last row that was read: patches in it are still growing.
-    patience
-        So many stuck patches that touch each other are looked through to see whether any of them can still change. If
-        they are more, they are taken up again at the end of the map.
     """
     queue = [np.int64(0) for _ in range(0)]
     for h in range(n_old, n):
@@ -55,44 +52,33 @@ def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_run
             _wake(patches, queue, h, last_row)
             _push(patches, queue, find(patches, h), last_row)
     table = _new_table(64)
-    turn = np.int64(0)
     k = 0
     while k < len(queue):
-        h = queue[k]
+        h = int(queue[k])
         k += 1
         patch = patches[h]
         if not _is_due(patches, h, last_row):
             continue
-        blocker = np.int64(NONE)
-        value = np.int64(0)
-        length = np.int64(0)
-        if patch.state == SMALL:
-            if 2 * patch.borders > table.shape[0]:
-                table = _new_table(4 * patch.borders)
-            turn += 1
-            blocker, value, length = _choose(patches, borders, h, table, turn)
-        if blocker == NONE and length > 0:
-            h = _take(patches, runs, borders, queue, h, value, last_row)
-            if patches[h].state == LARGE or patches[h].size >= minimum:
-                settle(patches, runs, row_runs, pending_row, h)
-            _push(patches, queue, h, last_row)
-            continue
-        if blocker == NONE:
-            if patch.state == SMALL:
-                patch.state = STUCK
-                _wake(patches, queue, h, last_row)
-            blocker = _release(patches, runs, borders, row_runs, pending_row, h, patience)
+        if 2 * patch.borders > table.shape[0]:
+            table = _new_table(4 * patch.borders)
+        blocker, value, length = _choose(patches, borders, h, table, k)
         if blocker != NONE:
             patch.waits = True
             patch.next_waiting = patches[blocker].waiting
             patches[blocker].waiting = h
+            continue
+        if length > 0:
+            h = _take(patches, runs, borders, queue, h, value, last_row)
+        if length == 0 or patches[h].settled or patches[h].size >= minimum:
+            settle(patches, runs, row_runs, pending_row, h)
+        _push(patches, queue, h, last_row)
 
 
 @njit(nogil=True, cache=True)
 def _is_due(patches, h, last_row):
     """Whether a row of the table is a whole patch that is not settled and does not wait."""
     patch = patches[h]
-    return patch.parent == h and patch.state != LARGE and patch.bottom < last_row and not patch.waits
+    return patch.parent == h and not patch.settled and patch.bottom < last_row and not patch.waits
 
 
 @njit(nogil=True, cache=True)
@@ -139,11 +125,9 @@ def _choose(patches, borders, h, table, turn):
                 continue
             other = patches[g]
             earlier = other.size < patches[h].size or (other.size == patches[h].size and other.first < patches[h].first)
-            if other.state == SMALL and earlier:
+            if earlier and not other.settled:
                 return np.int64(g), value, best_length
             value = np.int64(other.value)
-        if border.length == 0:
-            continue
         slot = (value * 2654435761 >> 7) & mask
         while table[slot].turn == turn and table[slot].value != value:
             slot = (slot + 1) & mask
@@ -152,7 +136,7 @@ def _choose(patches, borders, h, table, turn):
             total.turn = turn
             total.value = value
             total.length = 0
-            total.first = FAR
+            total.first = border.first
         total.length += border.length
         total.first = min(total.first, border.first)
         if total.length > best_length or (total.length == best_length and total.first < best_first):
@@ -174,7 +158,7 @@ def _take(patches, runs, borders, queue, h, value, last_row):
         border = borders[at]
         if border.patch == SETTLED:
             if border.value == value:
-                patches[h].state = LARGE
+                patches[h].settled = True
         else:
             g = find(patches, border.patch)
             if g != h and patches[g].value == value:
@@ -184,31 +168,3 @@ def _take(patches, runs, borders, queue, h, value, last_row):
             break
         at = border.next
     return h
-
-
-@njit(nogil=True, cache=True)
-def _release(patches, runs, borders, row_runs, pending_row, h, patience):
-    """Settle stuck patches that touch each other, unless one of them touches a patch that may change: give that one.
-
-    They are all left as they are, and nobody to wait for is given, if there are more than ``patience``.
-    """
-    found = [np.int64(h)]
-    seen = {np.int64(h)}
-    k = 0
-    while k < len(found):
-        at = patches[found[k]].first_border
-        while at != NONE:
-            if borders[at].patch != SETTLED:
-                g = np.int64(find(patches, borders[at].patch))
-                if patches[g].state == SMALL:
-                    return g
-                if patches[g].state == STUCK and g not in seen:
-                    if len(found) >= patience:
-                        return np.int64(NONE)
-                    seen.add(g)
-                    found.append(g)
-            at = borders[at].next
-        k += 1
-    for g in found:
-        settle(patches, runs, row_runs, pending_row, g)
-    return np.int64(NONE)

@@ -1,7 +1,7 @@
 """Rows of pixels → patches with their runs and borders.
 
-A strip is read twice: `label` finds its regions, as union-find over runs of equal pixels, and `note` then lists the runs
-and borders of those that are small so far. Most pixels belong to large regions, which the second pass hardly touches.
+A strip is read twice: `label` finds its regions, as union-find over runs of equal pixels, and `note` then lists the
+runs and borders of those that are small so far. Most pixels belong to large regions, which it does not touch.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from numba import njit
 
 from geoseg.areas import column_area_units
 from geoseg.polygons.patches import (
-    FAR,
-    LARGE,
     NONE,
     SETTLED,
     add_border,
@@ -169,7 +167,7 @@ def label(
             patch.size += _size(starts[g], starts[g + 1], knots, coefs, r, unit)
             patch.bottom = row0 + r
             regions[g] = h
-            if patch.size >= minimum or patch.state == LARGE:
+            if patch.size >= minimum or patch.settled:
                 settle(patches, runs, row_runs, pending_row, h)
                 regions[g] = SETTLED
             small[n_small] = g
@@ -179,11 +177,10 @@ def label(
 
 
 @njit(nogil=True, cache=True)
-def note(lines, row0, reach, patches, runs, n_runs, borders, n_borders):
+def note(lines, row0, patches, runs, n_runs, borders, n_borders):
     """List the runs and the borders of patches, after `label`; the tables may be replaced by larger ones."""
     offsets, starts, values, regions, above, below, small_offsets, small = lines
     n_rows = offsets.shape[0] - 1
-    width = starts[offsets[1] - 1]
     for j in small[: small_offsets[-1]]:
         regions[j] = _root(patches, regions[j])
     for r in range(n_rows):
@@ -213,16 +210,13 @@ def note(lines, row0, reach, patches, runs, n_runs, borders, n_borders):
                 if (side == NORTH and r == 0) or (side == SOUTH and r == n_rows - 1):
                     continue
                 k = above[j] if side == NORTH else below[j]
-                k += int(reach and starts[k + 1] == stop and stop < width)
-                while starts[k + 1] + int(reach) > start:
+                while True:
+                    first = max(start, starts[k])
                     if regions[k] != NONE and values[k] != values[j]:
-                        first = max(start, starts[k])
                         length = min(stop, starts[k + 1]) - first
-                        edge = _edge(row, first, side) if length > 0 else FAR
-                        n_borders = add_border(
-                            patches, borders, n_borders, h, regions[k], values[k], max(length, 0), edge
-                        )
-                    if starts[k] == 0:
+                        edge = _edge(row, first, side)
+                        n_borders = add_border(patches, borders, n_borders, h, regions[k], values[k], length, edge)
+                    if first == start:
                         break
                     k -= 1
     return runs, n_runs, borders, n_borders
@@ -257,7 +251,7 @@ def _root(patches, region):
     if region < 0:
         return np.int32(region)
     h = find(patches, region)
-    return np.int32(SETTLED) if patches[h].state == LARGE else np.int32(h)
+    return np.int32(SETTLED) if patches[h].settled else np.int32(h)
 
 
 @njit(nogil=True, cache=True)

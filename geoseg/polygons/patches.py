@@ -13,14 +13,10 @@ from numba import njit
 
 __all__ = [
     "BORDER",
-    "FAR",
-    "LARGE",
     "NONE",
     "PATCH",
     "RUN",
     "SETTLED",
-    "SMALL",
-    "STUCK",
     "add_border",
     "add_run",
     "compact",
@@ -33,15 +29,10 @@ __all__ = [
     "unite",
 ]
 
-FAR = np.int64(2**62)
-"""An edge after all others."""
 NONE = -2
 """Ends a linked list; stands for nodata where a patch is expected."""
 SETTLED = -1
 """Stands for any region that is not small where a patch is expected."""
-SMALL, STUCK, LARGE = 0, 1, 2
-"""States of a patch: small as far as is known; small without a neighbour across an edge, so that it changes only if one
-that touches its corners unites with it; settled."""
 
 PATCH = np.dtype(
     [
@@ -59,7 +50,7 @@ PATCH = np.dtype(
         ("next_waiting", np.int32),
         ("waits", np.bool_),
         ("filled", np.bool_),  # some of its pixels have another value in the map
-        ("state", np.int8),
+        ("settled", np.bool_),
     ],
     align=True,
 )
@@ -76,7 +67,7 @@ BORDER = np.dtype(
         ("first", np.int64),  # the first edge: (row, column, side) of the patch's own pixel
         ("patch", np.int32),  # on the other side; SETTLED: a region with this value
         ("value", np.int32),
-        ("length", np.int32),  # pixel edges; 0 = touches at corners only
+        ("length", np.int32),  # pixel edges
         ("next", np.int32),
     ],
     align=True,
@@ -101,7 +92,7 @@ def new_patch(patches, h, value, row, column):
     patch.next_waiting = NONE
     patch.waits = False
     patch.filled = False
-    patch.state = SMALL
+    patch.settled = False
 
 
 @njit(nogil=True, cache=True)
@@ -135,7 +126,7 @@ def unite(patches, runs, borders, a, b):
     one.borders += other.borders
     one.bottom = max(one.bottom, other.bottom)
     one.filled |= other.filled
-    one.state = LARGE if LARGE in (one.state, other.state) else SMALL
+    one.settled |= other.settled
     if one.first_run == NONE:
         one.first_run = other.first_run
         one.last_run = other.last_run
@@ -196,7 +187,7 @@ def add_border(patches, borders, n_borders, h, other, value, length, first):
 def settle(patches, runs, row_runs, row0, h):
     """A patch has reached its end: if it was filled, hand its runs, with its value, to their rows to be painted."""
     patch = patches[h]
-    patch.state = LARGE
+    patch.settled = True
     run = patch.first_run if patch.filled else NONE
     while run != NONE:
         following = runs[run].next
@@ -227,7 +218,7 @@ def paint(values, row_runs, runs):
 def first_pending_row(patches, n, h, end):
     """The first patch from row h of the table on that is not settled, and the first row that it touches, or ``end``."""
     while h < n:
-        if patches[h].parent == h and patches[h].state != LARGE:
+        if patches[h].parent == h and not patches[h].settled:
             return h, patches[h].first >> 32
         h += 1
     return h, np.int64(end)
@@ -242,7 +233,7 @@ def compact(patches, n, runs, borders, row_runs, front):
     number = np.empty(n, np.int32)
     n_patches = 0
     for h in range(n):
-        number[h] = n_patches if patches[h].parent == h and patches[h].state != LARGE else SETTLED
+        number[h] = n_patches if patches[h].parent == h and not patches[h].settled else SETTLED
         n_patches += int(number[h] != SETTLED)
     kept_patches = np.empty(n_patches, PATCH)
     kept_runs = np.empty(runs.shape[0], RUN)

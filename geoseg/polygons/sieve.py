@@ -7,10 +7,10 @@ depends on an order). It is **small** if its size is below the minimum.
 **Filling.** The smallest small region is filled first; of equal ones the one whose first pixel comes first, row by row.
 It gets the value with which it shares the longest border, counted in pixel edges; of equal ones the value at the first
 edge, by pixel, row by row, then north, west, east, south: so no class is favoured. Edges to nodata and to the outside
-do not count. The region then unites with each region of that value that it touches (with 8-connectivity across corners
-too), and their sizes are added: if they are still small together, they take their new place in the order; otherwise
-they are finished. This goes on until there is no small region with a valid neighbour across an edge; those without one
-stay as they are. Nodata neither grows nor shrinks.
+do not count. The region unites with the regions of that value beyond those edges, and their sizes are added: if they
+are still small together, they take their new place in the order; otherwise they are finished. This goes on until there
+is no small region with a valid neighbour across an edge; those without one stay as they are. Nodata neither grows nor
+shrinks. (Corners count for what is one region of the map, but a region that was filled is not united across them.)
 
 Borders are counted by value, not by region. So it does not matter whether two large regions are one somewhere else, and
 what a small region becomes depends on its small neighbours only. That makes it possible to do the same out of core:
@@ -41,7 +41,6 @@ __all__ = ["sieve", "sieve_strips", "smallest_size"]
 
 _STRIP_PIXELS = 1 << 18
 _PENDING_BYTES = 256 << 20
-_PATIENCE = 64  # stuck patches that touch each other
 _TABLE_ROWS = 1024  # of areas that are asked for at once
 _LARGEST = 2**62
 
@@ -225,13 +224,13 @@ class _Sieve:
             self.first_row,
         )
         self.runs, self.n_runs, self.borders, self.n_borders = note(
-            self.lines, row0, self.reach, self.patches, self.runs, self.n_runs, self.borders, self.n_borders
+            self.lines, row0, self.patches, self.runs, self.n_runs, self.borders, self.n_borders
         )
-        self._fill(n_looked_at, old_front, self.end_row - 1, _PATIENCE)
+        self._fill(n_looked_at, old_front, self.end_row - 1)
 
     def close(self) -> None:
-        """No more rows come: fill what is left, and leave what has no neighbours."""
-        self._fill(0, self._front(), self.end_row, self.n_patches + 1)
+        """No more rows come: fill what is left."""
+        self._fill(0, self._front(), self.end_row)
 
     def finished(self) -> Iterator[StripRows]:
         """The strips in which nothing can change."""
@@ -248,7 +247,7 @@ class _Sieve:
         """The regions of the last row."""
         return self.lines.regions[self.lines.offsets[-2] : self.lines.offsets[-1] - 1]
 
-    def _fill(self, n_looked_at: int, old_front: np.ndarray, last_row: int, patience: int) -> None:
+    def _fill(self, n_looked_at: int, old_front: np.ndarray, last_row: int) -> None:
         fill(
             self.patches,
             n_looked_at,
@@ -260,7 +259,6 @@ class _Sieve:
             self.borders,
             self.row_runs,
             self.first_row,
-            patience,
         )
 
     def _compact(self) -> int:
