@@ -39,7 +39,7 @@ from geoseg.units import Area, parse_area, with_unit
 
 __all__ = ["sieve", "sieve_strips", "smallest_size"]
 
-_STRIP_PIXELS = 1 << 18
+_STRIP_ROWS = 64
 _PENDING_BYTES = 256 << 20
 _TABLE_ROWS = 1024  # of areas that are asked for at once
 _LARGEST = 2**62
@@ -94,7 +94,7 @@ def sieve(class_map: xr.DataArray, *, min_area: str | float | Area, connectivity
     values = np.empty(class_map.shape, class_map.dtype)
     if values.size:
         minimum, areas = smallest_size(class_map, min_area)
-        strips = iter_strips(class_map, rows=max(1, _STRIP_PIXELS // width))
+        strips = iter_strips(class_map, rows=_STRIP_ROWS)
         sieved = sieve_strips(
             ((row0, integers.convert(strip), None) for row0, strip in strips),
             width,
