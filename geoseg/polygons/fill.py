@@ -114,6 +114,7 @@ def _choose(patches, borders, h, table, turn):
     best = np.int64(0)
     best_length = np.int64(0)
     best_first = np.int64(0)
+    size, first = patches[h].size, patches[h].first
     at = patches[h].first_border
     while at != NONE:
         border = borders[at]
@@ -124,8 +125,7 @@ def _choose(patches, borders, h, table, turn):
             if g == h:
                 continue
             other = patches[g]
-            earlier = other.size < patches[h].size or (other.size == patches[h].size and other.first < patches[h].first)
-            if earlier and not other.settled:
+            if not other.settled and (other.size < size or (other.size == size and other.first < first)):
                 return np.int64(g), value, best_length
             value = np.int64(other.value)
         slot = (value * 2654435761 >> 7) & mask
@@ -137,12 +137,14 @@ def _choose(patches, borders, h, table, turn):
             total.value = value
             total.length = 0
             total.first = border.first
-        total.length += border.length
-        total.first = min(total.first, border.first)
-        if total.length > best_length or (total.length == best_length and total.first < best_first):
+        length = total.length + border.length
+        edge = min(total.first, border.first)
+        total.length = length
+        total.first = edge
+        if length > best_length or (length == best_length and edge < best_first):
             best = value
-            best_length = total.length
-            best_first = total.first
+            best_length = length
+            best_first = edge
     return np.int64(NONE), best, best_length
 
 
