@@ -5,9 +5,9 @@ No other patch's turn can then change its borders: only its neighbours' turns co
 filled at once, whatever goes on elsewhere, and the result is that of filling all patches of the map in order. A
 neighbour that is still growing is judged by its size so far, for it can only move back in the order.
 
-A patch that must wait is linked to one neighbour that it waits for, and looked at again when that one changes. Within
-one call patches are taken in order, so that few must wait; and as a patch is never larger than the ones it unites with,
-each pixel is in few patches that are filled: about n log n steps for n pixels.
+A patch that must wait is linked to one neighbour that it waits for, and looked at again when that one changes. As a
+patch is never larger than those that it unites with, each pixel is in few patches that are filled: about n log n steps
+for n pixels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_run
     Parameters
     ----------
     patches, n, minimum, runs, borders, row_runs, pending_row
-        As in `gather`.
+        As in `label`.
     n_old
         How many patches there were when this was called last.
     old_front

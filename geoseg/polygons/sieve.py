@@ -14,9 +14,9 @@ shrinks. (Corners count for what is one region of the map, but a region that was
 
 Borders are counted by value, not by region. So it does not matter whether two large regions are one somewhere else, and
 what a small region becomes depends on its small neighbours only. That makes it possible to do the same out of core:
-`gather` reads the map row by row and keeps only what is still small, `fill` fills a region as soon as nothing can
-change the outcome any more, and rows leave in order when no region in them can change. How the map is cut into strips
-cannot be seen in the result.
+`label` and `note` read the map row by row and keep only what is still small, `fill` fills a region as soon as nothing
+can change the outcome any more, and rows leave in order when no region in them can change. How the map is cut into
+strips cannot be seen in the result.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def sieve(class_map: xr.DataArray, *, min_area: str | float | Area, connectivity
         Regions smaller than this are filled: ``"500m2"``, ``"0.05ha"``, ``"1km2"`` (true area on the ellipsoid) or
         ``"9px"``; a number alone is m² where the map's coordinates are metres.
     connectivity
-        4: pixels belong together across edges. 8: across corners too.
+        4: pixels of one region are connected across edges. 8: across corners too.
 
     Returns
     -------
@@ -84,28 +84,25 @@ def sieve(class_map: xr.DataArray, *, min_area: str | float | Area, connectivity
     [[1, 1, 1, 2, 255], [1, 1, 1, 2, 2]]
     >>> sieve(cover, min_area="0.035ha").values.tolist()
     [[1, 1, 1, 1, 255], [1, 1, 1, 1, 1]]
-    >>> sieve(cover[:0], min_area="2px").shape
-    (0, 5)
+    >>> sieve(class_map(np.full((1, 2), 255, np.uint8), grid[:1, :2], []), min_area="2px").values.tolist()
+    [[255, 255]]
     """
     if connectivity not in (4, 8):
         raise OptionError(f"Pixels are connected by 4 or 8 neighbours, but connectivity={connectivity!r}.")
-    width = class_map.shape[1]
     integers = Integers(class_map.dtype, nodata_of(class_map))
+    minimum, areas = smallest_size(class_map, min_area)
     values = np.empty(class_map.shape, class_map.dtype)
-    if values.size:
-        minimum, areas = smallest_size(class_map, min_area)
-        strips = iter_strips(class_map, rows=_STRIP_ROWS)
-        sieved = sieve_strips(
-            ((row0, integers.convert(strip), None) for row0, strip in strips),
-            width,
-            dtype=integers.dtype,
-            nodata=integers.nodata,
-            connectivity=connectivity,
-            minimum=minimum,
-            areas=areas,
-        )
-        for row0, strip, _ in sieved:
-            values[row0 : row0 + len(strip)] = strip
+    sieved = sieve_strips(
+        ((row0, integers.convert(strip), None) for row0, strip in iter_strips(class_map, rows=_STRIP_ROWS)),
+        values.shape[1],
+        dtype=integers.dtype,
+        nodata=integers.nodata,
+        connectivity=connectivity,
+        minimum=minimum,
+        areas=areas,
+    )
+    for row0, strip, _ in sieved:
+        values[row0 : row0 + len(strip)] = strip
     return class_map.copy(data=values)
 
 
@@ -289,7 +286,7 @@ class _Sizes:
         self.knots, self.coefs = np.empty(0, np.int64), np.empty((0, 0, 4))
 
     def table(self, row0: int, end: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """Knots, coefs and unit for `gather`; empty where sizes are pixels."""
+        """Knots, coefs and unit for `label`; empty where sizes are pixels."""
         if self.areas is None:
             return self.knots, self.coefs, 1.0
         if end > self.stop:  # a table's rows do not depend on where it is cut; a long one costs less per row
