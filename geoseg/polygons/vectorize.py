@@ -13,23 +13,23 @@ import numpy as np
 import pandas as pd
 import shapely
 import xarray as xr
-from odc.geo.geobox import GeoBox
 
 from geoseg.areas import PixelAreas
-from geoseg.classmap import class_names, geobox_of, iter_strips, nodata_of
-from geoseg.errors import MismatchError, OptionError
+from geoseg.classmap import class_names, geobox_of, nodata_of
+from geoseg.errors import OptionError
 from geoseg.polygons.assemble import Finished
+from geoseg.polygons.ground import ground_of
 from geoseg.polygons.integers import Integers
+from geoseg.polygons.outline import MOST_POINTS
+from geoseg.polygons.simplify import BAND_ROWS
+from geoseg.polygons.source import Outlines, strips_of
 from geoseg.polygons.stream import trace_polygons
-from geoseg.polygons.strip import Ground, Strip
+from geoseg.units import Area, Length
 
 __all__ = ["iter_polygons", "vectorize"]
 
 _MOST_THREADS = 4  # unasked: linking strips and building geometries is done in order, by one thread
 _BATCH = 20_000  # polygons; fewer, larger frames are faster to build and to write
-_LENGTH_TOLERANCE = 2e-6  # relative, of a step's length on the ground
-_TABLE_ROWS = 1024  # of areas that are asked for at once
-_MOST_CELLS = 4096  # along each axis
 
 _DTYPES = {
     "object_id": "int64",
@@ -48,6 +48,9 @@ def vectorize(
     *,
     confidence: xr.DataArray | None = None,
     connectivity: int = 4,
+    min_area: str | float | Area | None = None,
+    simplify: str | float | Length | None = None,
+    smooth: bool = False,
     strip_rows: int = 64,
     threads: int | None = None,
     cluster: str | None = None,
@@ -68,6 +71,14 @@ def vectorize(
     connectivity
         4: pixels belong together across edges. 8: across corners too; what touches only at corners becomes a
         MultiPolygon, because a polygon that touches itself would not be valid.
+    min_area
+        Regions smaller than this (``"500m2"``, ``"0.05ha"``, ``"9px"``) are filled by their neighbours first, see
+        `sieve`.
+    simplify
+        Leave out vertices where borders move by at most this (``"1.5px"``, ``"3m"``). Neighbours keep sharing their
+        borders, see `geoseg.polygons.simplify`; about a pixel takes the staircase away.
+    smooth
+        Round the borders by at most the same again; simplifies by one pixel where `simplify` is not given.
     strip_rows
         Rows that are traced at once. It decides about memory and speed only.
     threads
@@ -83,7 +94,8 @@ def vectorize(
         ``object_id`` (1..n), ``class``, ``class_name``, ``pixels``, ``area_m2``, ``area_ha`` (on the ellipsoid),
         ``perimeter_m`` (on the ground, holes included), ``confidence`` (mean percent, 0..100; NaN where none is
         given), ``geometry``, in order of each polygon's lowest row and first vertex. Σ ``area_m2`` by class is
-        what `class_areas` says.
+        what `class_areas` says of the (sieved) map. Pixels and areas are those of the map also where borders are
+        simplified; then there is a column ``area_change``, by how much the shape's area differs (0.01 = 1 % larger).
 
     Raises
     ------
@@ -106,9 +118,9 @@ def vectorize(
     >>> len(vectorize(class_map(np.full((2, 3), 255, np.uint8), grid, [])))
     0
     """
-    built = list(_build(class_map, confidence, connectivity, strip_rows, threads, cluster))
-    frames = _Frames(class_map)
-    return frames.frame(built)
+    outlines = Outlines(connectivity, min_area, simplify, smooth)
+    built = list(_build(class_map, confidence, outlines, strip_rows, threads, cluster))
+    return _Frames(class_map, outlines).frame(built)
 
 
 def iter_polygons(
@@ -116,6 +128,9 @@ def iter_polygons(
     *,
     confidence: xr.DataArray | None = None,
     connectivity: int = 4,
+    min_area: str | float | Area | None = None,
+    simplify: str | float | Length | None = None,
+    smooth: bool = False,
     strip_rows: int = 64,
     threads: int | None = None,
     cluster: str | None = None,
@@ -137,10 +152,11 @@ def iter_polygons(
     >>> [len(batch) for batch in iter_polygons(cover)]
     [2]
     """
-    frames = _Frames(class_map)
+    outlines = Outlines(connectivity, min_area, simplify, smooth)
+    frames = _Frames(class_map, outlines)
     waiting: list[_Built] = []
     count = 0
-    for built in _build(class_map, confidence, connectivity, strip_rows, threads, cluster):
+    for built in _build(class_map, confidence, outlines, strip_rows, threads, cluster):
         waiting.append(built)
         count += len(built[0])
         if count >= _BATCH:
@@ -156,27 +172,28 @@ _Built = tuple[np.ndarray, dict[str, np.ndarray]]  # geometries, columns
 def _build(
     class_map: xr.DataArray,
     confidence: xr.DataArray | None,
-    connectivity: int,
+    outlines: Outlines,
     strip_rows: int,
     threads: int | None,
     cluster: str | None,
 ) -> Iterator[_Built]:
     """Trace, and build geometries and number columns."""
-    if connectivity not in (4, 8):
-        raise OptionError(f"Pixels are connected by 4 or 8 neighbours, but connectivity={connectivity!r}.")
     threads = min(os.cpu_count() or 1, _MOST_THREADS) if threads is None else threads
     if threads < 1 or strip_rows < 1:
         raise OptionError(f"Give 1 or more threads and strip_rows, not {threads} and {strip_rows}.")
     geobox = geobox_of(class_map)
     areas = PixelAreas(geobox)
     integers = Integers(class_map.dtype, nodata_of(class_map))
+    exact = outlines.tolerance is None
     traced = trace_polygons(
-        _strips(class_map, confidence, strip_rows, integers, areas),
+        strips_of(class_map, confidence, outlines, areas, strip_rows=strip_rows, threads=threads),
         geobox.shape[1],
         dtype=integers.dtype,
         nodata=integers.nodata,
-        connectivity=connectivity,
-        ground=_ground(geobox, areas),
+        connectivity=outlines.connectivity,
+        ground=ground_of(geobox, areas),
+        band_rows=0 if exact else BAND_ROWS,
+        most_points=0 if exact else MOST_POINTS if outlines.smooth else 1,
         threads=threads,
         cluster=cluster,
     )
@@ -194,6 +211,7 @@ def _build(
                 "area_ha": area_m2 / 1e4,
                 "perimeter_m": part.perimeters,
                 "confidence": unknown if confidence is None else part.confidences / part.pixels,
+                "area_change": part.drawn / part.pixels - 1,
             },
         )
 
@@ -232,14 +250,17 @@ def _geometries(part: Finished) -> np.ndarray:
 class _Frames:
     """Makes frames whose object ids go on from one to the next."""
 
-    def __init__(self, class_map: xr.DataArray) -> None:
+    def __init__(self, class_map: xr.DataArray, outlines: Outlines) -> None:
         self.crs = geobox_of(class_map).crs.proj  # type: ignore[union-attr]
         self.names = class_names(class_map)
+        self.dtypes = dict(_DTYPES)
+        if outlines.tolerance is not None:
+            self.dtypes["area_change"] = "float64"
         self.objects = 0
 
     def frame(self, built: list[_Built]) -> gpd.GeoDataFrame:
         columns: dict[str, Any] = {}
-        for name, dtype in _DTYPES.items():
+        for name, dtype in self.dtypes.items():
             parts = [part[name] for _, part in built if name in part]
             columns[name] = np.concatenate(parts) if parts else np.empty(0, dtype)
         n = len(columns["class"])
@@ -247,103 +268,10 @@ class _Frames:
         columns["class_name"] = self._class_names(columns["class"])
         self.objects += n
         geometry = np.concatenate([part for part, _ in built]) if built else np.empty(0, object)
-        frame = pd.DataFrame(columns, columns=list(_DTYPES))
+        frame = pd.DataFrame(columns, columns=list(self.dtypes))
         return gpd.GeoDataFrame(frame, geometry=gpd.array.GeometryArray(geometry, crs=self.crs))
 
     def _class_names(self, classes: np.ndarray) -> pd.Series:
         values, places = np.unique(classes, return_inverse=True)
         names = [self.names.get(int(value), f"class {value}") for value in values]
         return pd.Series(np.array(names, dtype=object)[places], dtype=object)
-
-
-def _strips(
-    class_map: xr.DataArray,
-    confidence: xr.DataArray | None,
-    strip_rows: int,
-    integers: Integers,
-    areas: PixelAreas,
-) -> Iterator[Strip]:
-    height = class_map.shape[0]
-    start = stop = 0
-    for row0, values, percent in _read(class_map, confidence, strip_rows):
-        end = row0 + len(values)
-        if end > stop:  # a table's rows do not depend on where it is cut; a long one costs less per row
-            start, stop = row0, min(max(end, row0 + _TABLE_ROWS), height)
-            knots, coefs = areas.table(start, stop)
-        yield Strip(integers.convert(values), knots, coefs[row0 - start : end - start], percent)
-
-
-def _read(
-    class_map: xr.DataArray, confidence: xr.DataArray | None, strip_rows: int
-) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
-    """Strips of both maps."""
-    if confidence is None:
-        for row0, values in iter_strips(class_map, rows=strip_rows):
-            yield row0, values, None
-        return
-    _check_confidence(class_map, confidence)
-    if class_map.chunks is None and confidence.chunks is None:
-        for (row0, values), (_, percent) in zip(
-            iter_strips(class_map, rows=strip_rows), iter_strips(confidence, rows=strip_rows), strict=True
-        ):
-            yield row0, values, percent
-        return
-    # Lazy maps of one source (class and confidence of one model run) must be computed together, or the
-    # source is computed twice: they travel as one array of larger integers.
-    wide = np.uint16 if class_map.dtype == np.uint8 else np.int64
-    packed = class_map.data.astype(wide) << 8 | confidence.data.astype(wide)
-    for row0, both in iter_strips(class_map.copy(data=packed), rows=strip_rows):
-        yield row0, (both >> 8).astype(class_map.dtype), (both & 255).astype(np.uint8)
-
-
-def _check_confidence(class_map: xr.DataArray, confidence: xr.DataArray) -> None:
-    if confidence.dtype != np.uint8:
-        raise OptionError(
-            f"Confidence is uint8 percent, but this one is {confidence.dtype}. Convert it: "
-            "(100 * probability).round().astype('uint8')."
-        )
-    if confidence.shape != class_map.shape or geobox_of(confidence) != geobox_of(class_map):
-        raise MismatchError(
-            f"Confidence lies on the grid of the class map, but they are {confidence.shape} and "
-            f"{class_map.shape} pixels, or lie elsewhere. Resample one of them."
-        )
-
-
-def _ground(geobox: GeoBox, areas: PixelAreas) -> Ground:
-    """Ground lengths as bilinear surfaces over a few cells: halved until the middles of cells are met."""
-    counts = [1, 1]
-    while True:
-        rows, cols = (np.linspace(0.0, n, 2 * k + 1) for n, k in zip(geobox.shape, counts, strict=True))
-        at_cols, at_rows = np.meshgrid(cols, rows)
-        lengths = np.stack(areas.edge_lengths(at_cols.ravel(), at_rows.ravel()), axis=-1)
-        lengths = lengths.reshape(len(rows), len(cols), 2)
-        errors = [
-            np.max(abs(v[:-2:2] + v[2::2] - 2 * v[1::2]) / np.maximum(v[:-2:2] + v[2::2], 1e-300))
-            for v in (lengths, lengths.swapaxes(0, 1))
-        ]
-        more = [
-            error > _LENGTH_TOLERANCE and k < min(n, _MOST_CELLS)
-            for error, k, n in zip(errors, counts, geobox.shape, strict=True)
-        ]
-        if not any(more):
-            break
-        counts = [2 * k if halve else k for k, halve in zip(counts, more, strict=True)]
-    nodes = lengths[::2, ::2]
-    rows, cols = rows[::2, None, None], cols[::2, None]
-    height, width = rows[1] - rows[0], cols[1] - cols[0]
-    north, south = nodes[:-1], nodes[1:]
-    by_col = np.diff(north, axis=1) / width
-    by_row = (south - north)[:, :-1] / height
-    by_both = (np.diff(south, axis=1) / width - by_col) / height
-    row, col = rows[:-1], cols[:-1]  # of each cell's first corner, from where the surface is moved to the map's
-    surfaces = np.stack(
-        [
-            north[:, :-1] - by_col * col - by_row * row + by_both * row * col,
-            by_col - by_both * row,
-            by_row - by_both * col,
-            by_both,
-        ],
-        axis=-1,
-    )
-    cells = np.array(counts) / geobox.shape
-    return Ground(tuple(geobox.transform)[:6], areas.unit_m2, np.ascontiguousarray(surfaces), cells)
