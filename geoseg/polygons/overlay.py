@@ -14,8 +14,8 @@ from geoseg.polygons.nodes import Noder
 
 __all__ = ["Cutter", "halve"]
 
-_LARGE = 5000  # vertices of a polygon that is worth being divided before it is cut by many areas
-_FEW = 4  # areas that cut a large polygon as it is
+_LARGE = 500  # vertices of a shape that is worth being divided before many others cut it
+_FEW = 4  # others that cut a large shape as it is
 
 
 class Cutter:
@@ -63,9 +63,8 @@ class Cutter:
         is_near = shapely.intersects(self._border, shapely.box(low[:, 0], low[:, 1], high[:, 0], high[:, 1]))
         near, far = np.flatnonzero(is_near), np.flatnonzero(~is_near)
         # No border comes near to these: where one of their vertices lies, they lie.
-        first = shapely.get_coordinates(
-            shapely.get_point(shapely.get_exterior_ring(shapely.get_geometry(shapes[far], 0)), 0)
-        )
+        starts = np.cumsum(shapely.get_num_coordinates(shapes[far])) - shapely.get_num_coordinates(shapes[far])
+        first = shapely.get_coordinates(shapes[far])[starts]
         one, where = self._tree.query(shapely.points(first)) if len(far) else (far, far)
         inside = shapely.intersects_xy(self._areas[where], first[one])
         whole, at = far[one[inside]], where[inside]
@@ -82,27 +81,27 @@ def _pieces(shapes: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarr
     one, where = shapely.STRtree(areas).query(shapes) if len(shapes) else (np.empty(0, int), np.empty(0, int))
     order = np.lexsort([where, one])
     one, where = one[order], where[order]
-    local = _local(shapes, areas, one, where)
-    shapely.prepare(areas)
-    covered = shapely.covers(areas[where], shapes[one])
-    meets = np.flatnonzero(~covered & shapely.intersects(areas[where], local))
+    near_shapes, near_areas = _local(shapes, areas, one, where), _local(areas, shapes, where, one)
+    shapely.prepare(near_areas)
+    covered = shapely.covers(near_areas, shapes[one])
+    meets = np.flatnonzero(~covered & shapely.intersects(near_areas, near_shapes))
     pieces = shapes[one]
-    pieces[meets] = _polygonal(shapely.intersection(local[meets], areas[where[meets]]))
+    pieces[meets] = _polygonal(shapely.intersection(near_shapes[meets], near_areas[meets]))
     found = covered.copy()
     found[meets] = ~shapely.is_empty(pieces[meets])
     return one[found], where[found], pieces[found], ~covered[found]
 
 
-def _local(shapes: np.ndarray, areas: np.ndarray, one: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """For each pair a shape that is the same inside of the area, but smaller where a large one meets many areas.
+def _local(shapes: np.ndarray, others: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """For each pair a shape that is the same near the other one, but smaller where a large shape meets many others.
 
-    A large polygon is cut by boxes around groups of areas, in halves again and again, so that it need not be read as
-    a whole for each area. The boxes are wider than the areas, and edges have vertices at the areas' borders: so the
-    vertices that a box makes are none of the piece's.
+    A large one is cut by boxes around groups of the others, in halves again and again, so that it need not be read as
+    a whole for each of them. The boxes are wider than the group, and where shapes cross there are vertices already: so
+    the vertices that a box makes are none of the pieces'.
     """
     local = shapes[one]
     large = np.flatnonzero(shapely.get_num_coordinates(shapes) > _LARGE)
-    bounds = shapely.bounds(areas)
+    bounds = shapely.bounds(others)
     for number in large[np.bincount(one, minlength=len(shapes))[large] > _FEW]:
         waiting = [(shapes[number], np.flatnonzero(one == number))]
         while waiting:
@@ -110,11 +109,11 @@ def _local(shapes: np.ndarray, areas: np.ndarray, one: np.ndarray, where: np.nda
             local[pairs] = shape
             if len(pairs) <= _FEW or shapely.get_num_coordinates(shape) <= _LARGE:
                 continue
-            boxes = bounds[where[pairs]]
+            boxes = bounds[other[pairs]]
             centres = boxes[:, :2] + boxes[:, 2:]
             along = np.argsort(centres[:, np.argmax(np.ptp(centres, axis=0))], kind="stable")
             for half in np.array_split(pairs[along], 2):
-                low, high = bounds[where[half], :2].min(axis=0), bounds[where[half], 2:].max(axis=0)
+                low, high = bounds[other[half], :2].min(axis=0), bounds[other[half], 2:].max(axis=0)
                 margin = (high - low).max() / 16
                 box = shapely.box(*(low - margin), *(high + margin))
                 waiting.append((_polygonal(shapely.intersection([shape], box))[0], half))
