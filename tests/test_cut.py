@@ -75,6 +75,8 @@ def area_on(geobox: GeoBox, kind: str, seed: int) -> gpd.GeoSeries:
     if kind == "halves":
         rings = [np.rint(2 * ring) / 2 for ring in rings]
     shape = shapely.make_valid(on_pixels(geobox, rings), method="structure", keep_collapsed=False)
+    if shapely.minimum_clearance(shape) < 1e-4 * side_of(geobox):  # it touches itself, but for a rounding error
+        return area_on(geobox, kind, seed + 1)
     return gpd.GeoSeries([shape], crs=geobox.crs.proj)
 
 
@@ -221,6 +223,22 @@ def test_an_area_equal_to_the_map_changes_nothing(name, connectivity):
     pieces = one(clip([parcels], gpd.GeoSeries([whole], crs=parcels.crs), geobox))
     assert_same(pieces.drop(columns="share"), parcels)
     assert (pieces.share == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["any", "pixels", "beyond"])
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_geos_finds_the_coverage_valid(name, kind):
+    geobox = grid_of((60, 60), name)
+    parcels = parcels_of(patches(geobox.shape, 11), name)
+    area = area_on(geobox, kind, 5)
+    zones = gpd.GeoDataFrame({"name": ["in"]}, geometry=area)
+    for pieces in (
+        one(clip([parcels], area, geobox)),
+        one(split_by_zones([parcels], zones, geobox, column="name")),
+        one(split_by_grid([parcels], geobox, side_px=13)),
+    ):
+        assert (pieces.share < 1).sum() > 20
+        assert shapely.coverage_is_valid(pieces.geometry.to_numpy())
 
 
 def test_an_area_made_of_the_polygons_gives_them_back():
@@ -422,6 +440,9 @@ class TestErrors:
     def test_elsewhere(self):
         with pytest.raises(OptionError, match=r"lie elsewhere\. Check their CRS"):
             clip([], self.series(shapely.box(0, 0, 1, 1)), self.geobox)
+        near = shapely.box(399_000, 5_799_000, 399_999, 5_800_000)
+        with pytest.raises(OptionError, match="lie elsewhere"):
+            clip([], self.series(near), self.geobox)
         with pytest.raises(OptionError, match="have a place"):
             clip([], self.series(shapely.box(-300, -100, 500, 200), crs="EPSG:4326"), self.geobox)
 

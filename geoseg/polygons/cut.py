@@ -3,7 +3,8 @@
 A row of the result is a *piece* of an object. Its ``area_m2``, ``area_ha`` and ``perimeter_m`` are those of the piece,
 measured on the ellipsoid, and the new column ``share`` says how much of the object it is (0..1, by area). All other
 columns, ``object_id``, ``pixels`` and ``confidence`` among them, are those of the whole object: pixels are not
-divided. Pieces of one object have one ``object_id``; a piece may be a MultiPolygon. What is not cut stays as it was.
+divided. Pieces of one object have one ``object_id``; a piece may be a MultiPolygon. What is not cut stays as it was:
+``area_m2`` must be the area of the polygon that comes in (after a simplification, measure first).
 
 Neighbours that share their vertices do so after the cut (see `geoseg.polygons.nodes`), except that `limit_vertices`
 cuts each polygon by itself. The result does not depend on how the polygons are divided into batches.
@@ -24,7 +25,7 @@ from odc.geo.geobox import GeoBox
 from geoseg.areas import PixelAreas
 from geoseg.errors import MismatchError, OptionError
 from geoseg.polygons.measure import SNAP_PX, polygon_areas, polygon_perimeters
-from geoseg.polygons.overlay import Cutter, halve
+from geoseg.polygons.overlay import Cutter, halve, polygonal
 from geoseg.zones import check_areas, move_areas
 
 __all__ = ["clip", "limit_vertices", "split_by_grid", "split_by_zones"]
@@ -84,8 +85,8 @@ def clip(
     """
     areas = _areas_on(grid)
     shapes = _moved(area, areas.geobox, "the clip area")
-    inside = shapely.intersection(shapely.union_all(shapes), _extent(areas.geobox))
-    cutter = Cutter(np.array([inside]), _tolerance(areas.geobox))
+    inside = polygonal(np.array([shapely.intersection(shapely.union_all(shapes), _extent(areas.geobox))]))
+    cutter = Cutter(inside, _tolerance(areas.geobox))
     return _each(batches, areas, lambda frame: _cut(frame, cutter, areas)[0])
 
 
@@ -323,7 +324,7 @@ def _moved(areas: gpd.GeoDataFrame | gpd.GeoSeries, geobox: GeoBox, name: str) -
     """The polygons of areas in the CRS of the grid; an error if they cannot be used."""
     check_areas(areas, name=name)
     shapes = move_areas(areas, geobox.crs.proj, tolerance=STRAIGHT_PX * _pixel(geobox))  # type: ignore[union-attr]
-    if not shapely.intersects(_extent(geobox), shapes).any():
+    if not shapely.intersects(_extent(geobox, margin_px=0), shapes).any():
         where = ", ".join(f"{side:.6g}" for side in areas.total_bounds)
         crs = pyproj.CRS.from_user_input(areas.crs).name
         raise OptionError(
@@ -357,9 +358,9 @@ def _tolerance(geobox: GeoBox) -> float:
     return SNAP_PX * _pixel(geobox)
 
 
-def _extent(geobox: GeoBox) -> shapely.Polygon:
-    """A box around the map, a little larger."""
+def _extent(geobox: GeoBox, *, margin_px: float = _BEYOND_PX) -> shapely.Polygon:
+    """A box around the map, by default a little larger."""
     height, width = geobox.shape
     corners = np.array([geobox.transform * at for at in ((0, 0), (width, 0), (0, height), (width, height))])
-    margin = _BEYOND_PX * np.abs(np.array(tuple(geobox.transform)[:6])[[0, 1, 3, 4]]).max()
+    margin = margin_px * np.abs(np.array(tuple(geobox.transform)[:6])[[0, 1, 3, 4]]).max()
     return shapely.box(*(corners.min(axis=0) - margin), *(corners.max(axis=0) + margin))

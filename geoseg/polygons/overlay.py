@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.polygons.nodes import Noder
 
-__all__ = ["Cutter", "halve"]
+__all__ = ["Cutter", "halve", "polygonal"]
 
 _LARGE = 500  # vertices of a shape that is worth being divided before many others cut it
 _FEW = 4  # others that cut a large shape as it is
@@ -86,7 +86,7 @@ def _pieces(shapes: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarr
     covered = shapely.covers(near_areas, shapes[one])
     meets = np.flatnonzero(~covered & shapely.intersects(near_areas, near_shapes))
     pieces = shapes[one]
-    pieces[meets] = _polygonal(shapely.intersection(near_shapes[meets], near_areas[meets]))
+    pieces[meets] = polygonal(shapely.intersection(near_shapes[meets], near_areas[meets]))
     found = covered.copy()
     found[meets] = ~shapely.is_empty(pieces[meets])
     return one[found], where[found], pieces[found], ~covered[found]
@@ -116,12 +116,17 @@ def _local(shapes: np.ndarray, others: np.ndarray, one: np.ndarray, other: np.nd
                 low, high = bounds[other[half], :2].min(axis=0), bounds[other[half], 2:].max(axis=0)
                 margin = (high - low).max() / 16
                 box = shapely.box(*(low - margin), *(high + margin))
-                waiting.append((_polygonal(shapely.intersection([shape], box))[0], half))
+                waiting.append((polygonal(shapely.intersection([shape], box))[0], half))
     return local
 
 
-def _polygonal(shapes: np.ndarray) -> np.ndarray:
-    """What is polygons of the results of an intersection, in a standard order of vertices; the rest is dropped."""
+def polygonal(shapes: np.ndarray) -> np.ndarray:
+    """What is polygons of the results of an intersection, in a standard order of vertices; the rest is dropped.
+
+    >>> point_and_square = shapely.from_wkt("GEOMETRYCOLLECTION (POINT (9 9), POLYGON ((0 0, 1 1, 1 0, 0 0)))")
+    >>> [shape.wkt for shape in polygonal(np.array([point_and_square, shapely.Point(0, 0)]))]
+    ['POLYGON ((0 0, 1 0, 1 1, 0 0))', 'POLYGON EMPTY']
+    """
     mixed = shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION
     parts, owner = shapely.get_parts(shapes[mixed], return_index=True)
     kept = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
@@ -157,7 +162,7 @@ def halve(shapes: np.ndarray, max_vertices: int, geobox: GeoBox, tolerance: floa
         shapes, source, bounds = shapes[large], source[large], bounds[large]
         halves = _halves(bounds, geobox)
         noded, halves = Noder(halves, tolerance).meet(shapes, own=np.repeat(np.arange(len(shapes)), 2))
-        pieces = _polygonal(shapely.intersection(np.repeat(noded, 2), halves))
+        pieces = polygonal(shapely.intersection(np.repeat(noded, 2), halves))
         there = ~shapely.is_empty(pieces)
         shapes, source = pieces[there], np.repeat(source, 2)[there]
     pieces, source = (np.concatenate(parts) for parts in zip(*done, strict=True))
