@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.classes import NODATA
 from geoseg.classmap import class_names, geobox_of, iter_strips, nodata_of
-from geoseg.ellipsoid import Panels, has_equal_rows, plain_crs, row_areas, row_steps, sample_panels
+from geoseg.ellipsoid import Panels, has_equal_rows, plain_crs, row_areas, row_panels, row_steps, sample_panels
 from geoseg.errors import SceneError
 
 __all__ = ["PixelAreas", "class_areas", "column_area_units", "row_area_units", "with_no_data_row"]
@@ -106,13 +106,28 @@ class PixelAreas:
             # Sums in a fixed order, element by element: the same bits for whichever rows are asked for.
             total: Any = sum(w[:, None] * c for w, c in zip(weights, self._total[panel], strict=True))
             density: Any = sum(w[:, None] * c for w, c in zip(weights, self._density[panel], strict=True))
-            first, last = density[:, :-1], density[:, 1:]
-            bend = 6 * ((first + last) / 2 - total / length)
-            coefs[inside, 1:, 0] = np.cumsum(total, axis=1)[:, :-1]
-            coefs[inside, :, 1] = first
-            coefs[inside, :, 2] = (last - first - bend) / (2 * length)
-            coefs[inside, :, 3] = bend / (3 * length**2)
+            coefs[inside] = _cubics(density, total, length)
         return self._knots, coefs
+
+    def surface(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The cumulative area at any place, for polygons whose edges are not those of pixels.
+
+        ``C(y, x) = Σ_k T_k(s) (c0 + t * (c1 + t * (c2 + t * c3)))`` is the area in m² per row, at the row
+        coordinate y, from column 0 to x: t and the piece are those of `table`, T_k is the Chebyshev polynomial of
+        order k, and s goes from -1 to 1 between two row edges. Its mean over a row of pixels is what `table` gives.
+
+        Returns
+        -------
+        row_edges, knots, coefs
+            float64 (panel + 1,), int64 (piece + 1,) and float64 (panel, order, piece, 4).
+        """
+        if self._row_areas is not None:
+            edges, densities = row_panels(self.geobox, self._crs)
+            coefs = np.zeros((*densities.shape, 1, 4))
+            coefs[:, :, 0, 1] = densities
+            return edges, self._knots, coefs
+        length = np.diff(self._knots).astype(float)
+        return self._panels.row_edges.astype(float), self._knots, _cubics(self._density, self._total, length)
 
     def of(self, rows: slice, cols: slice) -> np.ndarray:
         """The areas of a window's pixels: float64 (row, col), m²; whole multiples of `unit_m2`.
@@ -170,6 +185,15 @@ class PixelAreas:
             if not any(more):
                 return cols, rows, lengths[0], lengths[1]
             counts = [n * 2 if again else n for n, again in zip(counts, more, strict=True)]
+
+
+def _cubics(density: np.ndarray, total: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Cumulative cubics between knots, (..., piece, 4), from the density at the knots and the total between them."""
+    first, last = density[..., :-1], density[..., 1:]
+    bend = 6 * ((first + last) / 2 - total / length)
+    before = np.zeros_like(total)
+    before[..., 1:] = np.cumsum(total, axis=-1)[..., :-1]
+    return np.stack([before, first, (last - first - bend) / (2 * length), bend / (3 * length**2)], axis=-1)
 
 
 def _choose_knots(panels: Panels, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

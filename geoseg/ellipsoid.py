@@ -24,6 +24,7 @@ __all__ = [
     "has_equal_rows",
     "plain_crs",
     "row_areas",
+    "row_panels",
     "row_steps",
     "sample_panels",
 ]
@@ -32,6 +33,7 @@ _DEGREE = 12  # of the Chebyshev panels; they are halved until their last coeffi
 _MAX_PANELS = 1024
 _WORST_PANEL = 3e-6  # accepted where the projection itself is noisy: at the edge of a global map
 _EQUAL_AREA = 2e-9  # when half of the samples agree as well as this, the projection is equal-area
+_ROW_PANEL = np.pi / 12  # of latitude: the 13th coefficient is below 1e-16
 _STENCIL = ((1, 45 / 60), (2, -9 / 60), (3, 1 / 60))  # central difference of sixth order
 _STENCIL_STEP = 2e-3  # of the ellipsoid's radius: truncation 1e-17 and rounding 1e-13
 _GAUSS = ((0.5 - 0.15**0.5, 5 / 18), (0.5, 8 / 18), (0.5 + 0.15**0.5, 5 / 18))
@@ -104,10 +106,33 @@ def row_steps(geobox: GeoBox, crs: pyproj.CRS, rows: np.ndarray) -> tuple[np.nda
     return east, a * (1 - e2) / root**3 * abs(geobox.transform.e) * unit
 
 
+def row_panels(geobox: GeoBox, crs: pyproj.CRS) -> tuple[np.ndarray, np.ndarray]:
+    """The pixel area at any row coordinate of a geographic north-up grid, as Chebyshev polynomials, m².
+
+    Returns
+    -------
+    row_edges, coefs
+        float64 (panel + 1,) and (panel, order). Panels end at the poles; beyond a pole there is no area.
+    """
+    unit = crs.axis_info[0].unit_conversion_factor
+    height, affine = geobox.shape[0], geobox.transform
+    count = int(np.ceil(height * abs(affine.e) * unit / _ROW_PANEL)) + 1
+    poles = (np.array([-np.pi / 2, np.pi / 2]) / unit - affine.f) / affine.e
+    inside = poles[(poles > 0) & (poles < height)]
+    edges = np.unique(np.concatenate([np.linspace(0, height, count), inside]))
+    areas = np.prod(row_steps(geobox, crs, _nodes(edges)), axis=0).reshape(-1, _DEGREE + 1)
+    middle = (affine.f + affine.e * (edges[1:] + edges[:-1]) / 2) * unit
+    areas[np.abs(middle) > np.pi / 2] = 0
+    return edges, areas @ _TO_COEFFICIENTS.T
+
+
 def ground_steps(
     geobox: GeoBox, crs: pyproj.CRS, *, cols: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixel area (m²) and lengths of a column and a row step (m) at pixel coordinates; not finite off the Earth."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pixel area (m²), lengths of a column and a row step (m) and the cosine of the angle between them.
+
+    At pixel coordinates; not finite off the Earth.
+    """
     inverse = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
     affine = geobox.transform
     x = affine.a * cols.ravel() + affine.b * rows.ravel() + affine.c
@@ -122,7 +147,9 @@ def ground_steps(
         area = np.linalg.norm(np.cross(by_x, by_y, axis=0), axis=0) * abs(affine.determinant)
         east = np.linalg.norm(affine.a * by_x + affine.d * by_y, axis=0)
         south = np.linalg.norm(affine.b * by_x + affine.e * by_y, axis=0)
-    return area.reshape(cols.shape), east.reshape(cols.shape), south.reshape(cols.shape)
+        product = ((affine.a * by_x + affine.d * by_y) * (affine.b * by_x + affine.e * by_y)).sum(axis=0)
+        results = area, east, south, product / (east * south)
+    return tuple(values.reshape(cols.shape) for values in results)  # type: ignore[return-value]
 
 
 def _radii(crs: pyproj.CRS) -> tuple[float, float]:

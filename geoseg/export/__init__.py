@@ -1,6 +1,7 @@
 """Results as files: polygon layers, QGIS styles, tables, a preview, the record of a run."""
 
 from geoseg.export.preview import write_preview
+from geoseg.export.reading import read_areas
 from geoseg.export.record import peak_memory_bytes, versions, write_areas_csv, write_record
 from geoseg.export.style import polygon_qml
 from geoseg.export.vector import FORMATS, write_polygons
@@ -9,6 +10,7 @@ __all__ = [
     "FORMATS",
     "peak_memory_bytes",
     "polygon_qml",
+    "read_areas",
     "versions",
     "write_areas_csv",
     "write_polygons",

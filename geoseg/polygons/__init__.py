@@ -1,6 +1,18 @@
-"""Class maps and object maps → polygons that are exactly the raster; small regions filled before, if wanted."""
+"""Class maps and object maps → polygons: exact or simplified, sieved before, measured and cut on the ellipsoid."""
 
+from geoseg.polygons.cut import clip, limit_vertices, split_by_grid, split_by_zones
+from geoseg.polygons.measure import polygon_areas, polygon_perimeters
 from geoseg.polygons.sieve import sieve
 from geoseg.polygons.vectorize import iter_polygons, vectorize
 
-__all__ = ["iter_polygons", "sieve", "vectorize"]
+__all__ = [
+    "clip",
+    "iter_polygons",
+    "limit_vertices",
+    "polygon_areas",
+    "polygon_perimeters",
+    "sieve",
+    "split_by_grid",
+    "split_by_zones",
+    "vectorize",
+]

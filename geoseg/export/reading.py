@@ -1,0 +1,64 @@
+"""Polygons that somebody drew, from a vector file: a clip area, or zones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import geopandas as gpd
+import pyogrio
+import pyogrio.errors
+
+from geoseg.errors import OptionError
+from geoseg.zones import check_areas
+
+__all__ = ["read_areas"]
+
+
+def read_areas(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd.GeoDataFrame:
+    """Read the polygons to clip or to split by, and refuse those that cannot be used.
+
+    Parameters
+    ----------
+    path
+        Any vector file that GDAL reads.
+    layer
+        The layer's name; None where there is only one.
+
+    Returns
+    -------
+    GeoDataFrame
+        Valid Polygons and MultiPolygons with a CRS, and the columns of the file.
+
+    Raises
+    ------
+    OptionError
+        The file is missing or not a vector file, has several layers or not the one asked for, or its features are
+        refused by `geoseg.zones.check_areas`.
+
+    Examples
+    --------
+    >>> import shapely, tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "aoi.geojson"
+    >>> gpd.GeoDataFrame({"name": ["Au"]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:4326").to_file(file)
+    >>> read_areas(file)["name"].tolist()
+    ['Au']
+    """
+    source = Path(path)
+    if not source.exists():
+        raise OptionError(f"Areas are read from a vector file, but {source} is not there. Check the path.")
+    try:
+        found = pyogrio.list_layers(source)
+        spatial = [str(name) for name, kind in found if kind is not None]
+        chosen = layer if layer is not None else (spatial[0] if len(spatial) == 1 else None)
+        if chosen not in spatial:
+            asked = "none is chosen" if layer is None else f"{layer!r} is not among them"
+            raise OptionError(f"Areas are read from one layer, but {source} has {spatial} and {asked}. Choose one.")
+        areas = pyogrio.read_dataframe(source, layer=chosen)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, UnicodeDecodeError) as error:
+        raise OptionError(
+            f"Areas are read from a vector file, but {source} cannot be read as one: {error}. Give a GeoPackage, a "
+            "GeoJSON or a Shapefile."
+        ) from error
+    check_areas(areas, name=str(source))
+    return areas
