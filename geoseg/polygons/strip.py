@@ -123,7 +123,7 @@ def trace_strip(job: Job) -> tuple[Finished, Open]:
     >>> strip = Strip(np.array([[1, 2, 2]], np.uint8), np.array([0, 3]), np.zeros((1, 1, 4)))
     >>> finished, left = trace_strip(Job(strip, np.full(3, 255, np.uint8), 0, Rules(nodata=255, eight=False)))
     >>> len(finished.values), left.below.tolist()  # three edges: outside | 1 | 2 | outside
-    (0, [[0, -1], [2, 1], [-1, 3]])
+    (0, [[0, -1], [1, 0], [-1, 1]])
     """
     strip, rules, ground = job.strip, job.rules, job.rules.ground
     values = own(strip.values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,7 @@ from geoseg.polygons.integers import Integers
 from geoseg.polygons.outline import MOST_POINTS
 from geoseg.polygons.simplify import BAND_ROWS
 from geoseg.polygons.source import Outlines, strips_of
-from geoseg.polygons.stream import trace_polygons
+from geoseg.polygons.stream import Traced, trace_polygons
 from geoseg.units import Area, Length
 
 __all__ = ["iter_polygons", "vectorize"]
@@ -154,16 +155,10 @@ def iter_polygons(
     """
     outlines = Outlines(connectivity, min_area, simplify, smooth)
     frames = _Frames(class_map, outlines)
-    waiting: list[_Built] = []
-    count = 0
     for built in _build(class_map, confidence, outlines, strip_rows, threads, cluster):
-        waiting.append(built)
-        count += len(built[0])
-        if count >= _BATCH:
-            yield frames.frame(waiting)
-            waiting, count = [], 0
-    if count or not frames.objects:
-        yield frames.frame(waiting)
+        yield frames.frame([built])
+    if not frames.objects:
+        yield frames.frame([])
 
 
 _Built = tuple[np.ndarray, dict[str, np.ndarray]]  # geometries, columns
@@ -177,7 +172,7 @@ def _build(
     threads: int | None,
     cluster: str | None,
 ) -> Iterator[_Built]:
-    """Trace, and build geometries and number columns."""
+    """Trace, and build geometries and number columns in batches."""
     threads = min(os.cpu_count() or 1, _MOST_THREADS) if threads is None else threads
     if threads < 1 or strip_rows < 1:
         raise OptionError(f"Give 1 or more threads and strip_rows, not {threads} and {strip_rows}.")
@@ -197,29 +192,22 @@ def _build(
         threads=threads,
         cluster=cluster,
     )
+    waiting: deque[Traced] = deque()
+    count = 0
     for part in traced:
-        if not len(part.values):
-            continue
-        area_m2 = part.areas * areas.unit_m2
-        unknown = np.full(len(part.values), np.nan)
-        yield (
-            np.concatenate([_geometries(shapes) for shapes in part.shapes])[part.order],
-            {
-                "class": integers.restore(part.values),
-                "pixels": part.pixels,
-                "area_m2": area_m2,
-                "area_ha": area_m2 / 1e4,
-                "perimeter_m": part.perimeters,
-                "confidence": unknown if confidence is None else part.confidences / part.pixels,
-                "area_change": part.drawn / part.pixels - 1,
-            },
-        )
+        waiting.append(part)
+        count += len(part.values)
+        if count >= _BATCH:
+            yield _batch(waiting, integers, areas.unit_m2, confidence is not None)
+            count = 0
+    if count:
+        yield _batch(waiting, integers, areas.unit_m2, confidence is not None)
 
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Build many objects at once: Python's garbage collector would look through all there are again and again, which
-    takes several times as long as building geometries, and these refer to nothing."""
+    """Python's garbage collector rests. While many objects are made it looks through all there are again and again,
+    which takes several times as long as building geometries; and those refer to nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -230,6 +218,27 @@ def _without_collector() -> Iterator[None]:
 
 
 @_without_collector()
+def _batch(waiting: deque[Traced], integers: Integers, unit_m2: float, with_confidence: bool) -> _Built:
+    """Geometries and number columns of all that waits; coordinates are dropped as soon as they are built."""
+    geometries = []
+    columns: dict[str, list[np.ndarray]] = {}
+    while waiting:
+        part = waiting.popleft()
+        geometries.append(np.concatenate([_geometries(shapes) for shapes in part.shapes])[part.order])
+        area_m2 = part.areas * unit_m2
+        for name, column in {
+            "class": integers.restore(part.values),
+            "pixels": part.pixels,
+            "area_m2": area_m2,
+            "area_ha": area_m2 / 1e4,
+            "perimeter_m": part.perimeters,
+            "confidence": part.confidences / part.pixels if with_confidence else np.full(len(area_m2), np.nan),
+            "area_change": part.drawn / part.pixels - 1,
+        }.items():
+            columns.setdefault(name, []).append(column)
+    return np.concatenate(geometries), {name: np.concatenate(parts) for name, parts in columns.items()}
+
+
 def _geometries(part: Finished) -> np.ndarray:
     """Polygons, and MultiPolygons where a feature has several parts."""
     polygons = shapely.from_ragged_array(
