@@ -53,39 +53,31 @@ class Arcs:
     is_multi: np.ndarray
     """(polygon,) bool: True for a MultiPolygon."""
 
-    def polygons(self, xy: np.ndarray, vertices: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    def polygons(self, xy: np.ndarray, vertices: np.ndarray | None = None, offsets: np.ndarray | None = None) -> np.ndarray:
         """The coverage with other places for its vertices.
 
         Parameters
         ----------
         xy
             (vertex, 2), where each vertex is now.
-        vertices
-            (place,), as `vertices`; an arc without a node may start elsewhere.
-        kept
-            (place,) bool: the other places are left out. Both ends of an arc are kept, or neither is.
+        vertices, offsets
+            Other vertices for the same arcs, if they changed: between the same nodes, or round without one.
 
         Returns
         -------
         (polygon,) Polygon or MultiPolygon. Vertices that fell together are one; what has collapsed is invalid.
         """
-        n_kept = np.add.reduceat(kept, self.offsets[:-1], dtype=np.int64)
-        last = self.offsets[1:] - 1
-        first_kept = np.concatenate([[0], np.cumsum(n_kept)])
-        sizes = (n_kept - kept[last])[self.pieces]  # the end of a piece is the start of the next
+        if vertices is None or offsets is None:
+            vertices, offsets = self.vertices, self.offsets
+        sizes = np.diff(offsets)[self.pieces] - 1  # the end of a piece is the start of the next
         steps = _ranges(sizes)
         piece = np.repeat(np.arange(len(sizes)), sizes)
         arc = self.pieces[piece]
-        places = np.where(self.backwards[piece], n_kept[arc] - 1 - steps, steps) + first_kept[arc]
-        at = xy[vertices[kept][places]]
-        ring_of_piece = np.repeat(np.arange(len(self.ring_offsets) - 1), np.diff(self.ring_offsets))
-        ring = ring_of_piece[piece]
-
+        at = xy[vertices[np.where(self.backwards[piece], offsets[arc + 1] - 1 - steps, offsets[arc] + steps)]]
         n_rings = len(self.ring_offsets) - 1
+        ring = np.repeat(np.arange(n_rings), np.diff(self.ring_offsets))[piece]
         counts = np.bincount(ring, minlength=n_rings)
-        same = np.zeros(len(at), bool)
-        following = _following(counts)
-        same = (at == at[following]).all(axis=1)
+        same = (at == at[_following(counts)]).all(axis=1)
         distinct = np.bincount(ring[~same], minlength=n_rings)
         dropped = same & (distinct >= 3)[ring]
         at, ring = at[~dropped], ring[~dropped]

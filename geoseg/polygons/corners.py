@@ -2,6 +2,9 @@
 
 In the main direction a wall is one number. Walls that meet end to end at a node are one wall; its number is the mean of
 the boundary along it, taken so that the area on both sides is kept (∫v du / ∫du, by Green's theorem).
+
+Where a narrow gap between two walls closes, both leave the same node along the same line; `zip_walls` gives the longer one
+the corner at which the shorter one ends, so that they keep fitting edge to edge.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from numba import njit
 from geoseg.polygons.connect import find, unite
 from geoseg.polygons.walls import ACROSS, ALONG, OBLIQUE, central, turn
 
-__all__ = ["place_corners", "slopes"]
+__all__ = ["only_corners", "place_corners", "slopes", "zip_walls"]
 
 
 @njit(nogil=True, cache=True)
@@ -32,14 +35,13 @@ def slopes(family, n_families, offsets, kept, kinds, sums):
 
 
 @njit(nogil=True, cache=True)
-def place_corners(xy, vertices, offsets, closed, family, arcs_by_family, family_offsets, angles, kept, kinds, sums, reach):
+def place_corners(xy, vertices, offsets, family, arcs_by_family, family_offsets, angles, kept, kinds, sums, reach):
     """Give each corner its place; families are placed in order, and what an earlier one has placed stays.
 
     Parameters
     ----------
     family, angles : (arc,) family (-1: the arc stays as it is) and its main direction
     arcs_by_family, family_offsets : arcs of each family
-    kept : (place,) bool; a corner that turns out to lie on a straight wall is taken out
     reach : m, how far a corner at an oblique wall may leave the vertex that it was
 
     Returns
@@ -110,13 +112,6 @@ def place_corners(xy, vertices, offsets, closed, family, arcs_by_family, family_
             for k in range(offsets[arc], offsets[arc + 1]):
                 if kept[k]:
                     is_fixed[vertices[k]] = True
-            first, last = offsets[arc], offsets[arc + 1] - 1
-            if closed[arc]:
-                k = last - 1
-                while k > first and not kept[k]:
-                    k -= 1
-                if kinds[k] == kinds[first] and kinds[k] != OBLIQUE:
-                    kept[first] = kept[last] = False
     return placed
 
 
@@ -148,3 +143,51 @@ def _value(slot, top, bottom, plain, pinned, reach):
     if bottom[slot] > reach and abs(top[slot] / bottom[slot] - mean) < reach:
         return top[slot] / bottom[slot]
     return mean
+
+
+def only_corners(
+    vertices: np.ndarray, offsets: np.ndarray, kept: np.ndarray, kinds: np.ndarray, closed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The arcs with their corners alone, for `Arcs.polygons`: vertices and offsets."""
+    kept = kept.copy()
+    corner = np.flatnonzero(kept)
+    first = np.searchsorted(corner, offsets[:-1])
+    last = np.searchsorted(corner, offsets[1:]) - 1
+    before = corner[last - 1]
+    straight = closed & (kinds[before] == kinds[offsets[:-1]]) & (kinds[before] != OBLIQUE) & (last - first > 3)
+    kept[offsets[:-1][straight]] = False  # no corner: its two walls are one
+    vertices = vertices.copy()
+    vertices[offsets[1:][straight] - 1] = vertices[corner[first[straight] + 1]]
+    counts = np.add.reduceat(kept, offsets[:-1], dtype=np.int64)
+    return vertices[kept], np.concatenate([[0], np.cumsum(counts)])
+
+
+def zip_walls(
+    xy: np.ndarray, vertices: np.ndarray, offsets: np.ndarray, closed: np.ndarray, precision: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put the end of a wall on each longer wall that leaves its node along the same line; vertices and offsets."""
+    while True:
+        arcs = np.tile(np.flatnonzero(~closed), 2)
+        backwards = np.arange(len(arcs)) >= len(arcs) // 2
+        place = np.where(backwards, offsets[arcs + 1] - 1, offsets[arcs])
+        order = np.argsort(vertices[place], kind="stable")
+        place, backwards, arcs = place[order], backwards[order], arcs[order]
+        node, end = vertices[place], vertices[np.where(backwards, place - 1, place + 1)]
+        step = xy[end] - xy[node]
+        length = np.hypot(*step.T)
+        into = np.full(len(place), -1)
+        for apart in range(1, 4):
+            a, b = np.arange(len(place) - apart), np.arange(apart, len(place))
+            cross = step[a, 0] * step[b, 1] - step[a, 1] * step[b, 0]
+            along = (step[a] * step[b]).sum(axis=1)
+            longer = np.maximum(length[a], length[b])
+            fits = (node[a] == node[b]) & (along > 0) & (np.abs(cross) < precision * longer) & (length[a] != length[b])
+            a, b = a[fits], b[fits]
+            short, long = np.where(length[a] < length[b], (a, b), (b, a))
+            into[long] = end[short]
+        chosen = np.flatnonzero(into >= 0)
+        if not len(chosen):
+            return vertices, offsets
+        at = np.where(backwards[chosen], place[chosen], place[chosen] + 1)
+        vertices = np.insert(vertices, at, into[chosen])
+        offsets = offsets + np.concatenate([[0], np.cumsum(np.bincount(arcs[chosen], minlength=len(offsets) - 1))])

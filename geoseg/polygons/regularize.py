@@ -13,7 +13,7 @@ from numba import njit
 from geoseg.ellipsoid import ground_frames
 from geoseg.errors import OptionError
 from geoseg.polygons.arcs import Arcs, cut_into_arcs
-from geoseg.polygons.corners import place_corners, slopes
+from geoseg.polygons.corners import only_corners, place_corners, slopes, zip_walls
 from geoseg.polygons.walls import corner_candidates, cut_into_walls, main_direction
 
 __all__ = ["regularize"]
@@ -102,8 +102,8 @@ def regularize(
         fits = _squared(old, new, todo, frozen, crs, limits, shift, area_change)
         failed = np.zeros(len(old), bool)
         failed[todo] = ~fits
-        new[failed] = old[failed]  # so that shapes are only compared with what they can become
-        shift[failed] = 0.0
+        again = np.isin(arcs.groups, arcs.groups[failed])
+        new[again] = old[again]  # for now, so that others are not compared with shapes that will not stay
         misfits = shapely.coverage_invalid_edges(new)
         failed |= ~shapely.is_empty(misfits)
         failed |= _newly_touching(new, touching, shift)
@@ -129,22 +129,22 @@ def _squared(old, new, todo, frozen, crs, limits, shift, area_change):
     arcs = cut_into_arcs(before)
     origin, frame, back = _frames(arcs, crs)
     local = np.einsum("vij,vj->vi", frame, arcs.xy - origin)
-    placed, vertices, kept = _place(arcs, local, frozen[todo], limits.tolerance)
-    moved = (placed != local).any(axis=1)
+    placed, vertices, offsets = _place(arcs, local, frozen[todo], limits.tolerance)
+    moved = (np.abs(placed - local) > 1e-9 * limits.tolerance).any(axis=1)  # the rest keeps its digits
+    placed = np.where(moved[:, None], placed, local)
     xy = np.where(moved[:, None], np.einsum("vij,vj->vi", back, placed) + origin, arcs.xy)
 
-    after = arcs.polygons(xy, vertices, kept)
+    after = arcs.polygons(xy, vertices, offsets)
     after[frozen[todo]] = before[frozen[todo]]
     new[todo] = after
     fits = shapely.is_valid(after)
     area = shapely.area(before)
     area_change[todo] = np.where(frozen[todo], 0.0, (shapely.area(after) - area) / area)
     fits &= np.abs(area_change[todo]) <= limits.area_change
-    everything = np.ones(len(arcs.vertices), bool)
     shift[todo] = 0.0
     check = fits & ~frozen[todo]
-    was = shapely.segmentize(shapely.boundary(arcs.polygons(local, arcs.vertices, everything)[check]), limits.tolerance)
-    now = shapely.segmentize(shapely.boundary(arcs.polygons(placed, vertices, kept)[check]), limits.tolerance)
+    was = shapely.segmentize(shapely.boundary(arcs.polygons(local)[check]), limits.tolerance)
+    now = shapely.segmentize(shapely.boundary(arcs.polygons(placed, vertices, offsets)[check]), limits.tolerance)
     shift[todo[check]] = shapely.hausdorff_distance(was, now)
     return fits & (shift[todo] <= limits.shift)
 
@@ -165,17 +165,14 @@ def _frames(arcs: Arcs, crs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _place(arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places of vertices, vertices of arcs and which of them are corners, for `Arcs.polygons`."""
+    """Places of vertices, and the corners of arcs: what `Arcs.polygons` takes."""
     vertices = arcs.vertices.copy()
     first, last = arcs.offsets[:-1], arcs.offsets[1:] - 1
     closed = ~arcs.is_node[vertices[first]]
     marked = corner_candidates(xy, vertices, arcs.offsets, tolerance / 2)
-    steps, arc = _steps(arcs, xy, marked)
-    family = _families(arcs, steps, arc, frozen, tolerance)
-    n = int(family.max()) + 1
+    family, angles = _families(arcs, xy, frozen, tolerance)
+    n = len(angles)
     arc_family = np.where(arcs.sides[:, 1] < 0, family[arcs.sides[:, 0]], family[arcs.sides].min(axis=1))
-    mine = arc_family[arc] >= 0
-    angles = main_direction(*_by_owner(steps[mine], arc_family[arc[mine]], n))
     for attempt in range(_PASSES):
         arc_angles = np.where(arc_family >= 0, np.append(angles, np.nan)[arc_family], np.nan)
         kept, kinds, sums = cut_into_walls(xy, vertices, arcs.offsets, closed, marked, arc_angles, tolerance)
@@ -184,38 +181,45 @@ def _place(arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float) -> 
     order = np.argsort(arc_family, kind="stable")
     family_offsets = np.searchsorted(arc_family[order], np.arange(n + 1))
     placed = place_corners(
-        xy, vertices, arcs.offsets, closed, arc_family, order, family_offsets, arc_angles, kept, kinds, sums, tolerance
+        xy, vertices, arcs.offsets, arc_family, order, family_offsets, arc_angles, kept, kinds, sums, tolerance
     )
-    return placed, vertices, kept
+    vertices, offsets = only_corners(vertices, arcs.offsets, kept, kinds, closed)
+    return placed, *zip_walls(placed, vertices, offsets, closed, 1e-9 * tolerance)
 
 
-def _steps(arcs: Arcs, xy: np.ndarray, marked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The edges between marked places, and their arcs."""
-    arc = np.repeat(np.arange(len(arcs.sides)), np.diff(arcs.offsets))[marked]
-    at = xy[arcs.vertices[marked]]
-    inside = arc[1:] == arc[:-1]
-    return (at[1:] - at[:-1])[inside], arc[1:][inside]
+def _edges(arcs: Arcs, xy: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """The edges of simplified rings, which nodes do not cut: (edge, 2) m, and their polygons' offsets."""
+    polygons = arcs.polygons(xy)
+    multi = np.where(arcs.is_multi, polygons, shapely.multipolygons(polygons[:, None]))
+    _, at, (rings, parts, rows) = shapely.to_ragged_array(multi)
+    marked = corner_candidates(at, np.arange(len(at)), rings, tolerance)
+    ring = np.repeat(np.arange(len(rings) - 1), np.diff(rings))[marked]
+    at = at[marked]
+    inside = ring[1:] == ring[:-1]
+    return (at[1:] - at[:-1])[inside], np.searchsorted(ring[1:][inside], parts[rows])
 
 
-def _by_owner(steps: np.ndarray, owner: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(owner, kind="stable")
-    return steps[order], np.searchsorted(owner[order], np.arange(n + 1))
+def _families(
+    arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Polygons of a group that share a main direction, and these directions.
 
-
-def _families(arcs: Arcs, steps: np.ndarray, arc: np.ndarray, frozen: np.ndarray, tolerance: float) -> np.ndarray:
-    """Polygons of a group that share a main direction: (polygon,) number, the family of a group's largest first; -1: frozen."""
-    n = len(arcs.groups)
-    step = np.tile(np.arange(len(steps)), 2)
-    owner = arcs.sides[arc].T.ravel()
-    order = np.lexsort((step, owner))
-    order = order[owner[order] >= 0]
-    steps, offsets = steps[step[order]], np.searchsorted(owner[order], np.arange(n + 1))
-    first_arc = arc[step[order][offsets[:-1]]]
+    Returns
+    -------
+    (polygon,) number of the family, those of a group in order of their largest member's size; -1: frozen.
+    (family,) angle.
+    """
+    steps, offsets = _edges(arcs, xy, tolerance / 2)
     length2 = (steps**2).sum(axis=1)
     weight = np.add.reduceat(length2, offsets[:-1])
     doubt = np.arctan(tolerance / np.sqrt(np.maximum.reduceat(length2, offsets[:-1])))
+    first_arc = np.zeros(len(weight), np.int64)
+    first_arc[arcs.sides[::-1, 0]] = np.arange(len(arcs.sides))[::-1]
     by_weight = np.lexsort((first_arc, -weight, arcs.groups))
-    return _gather(arcs.groups, frozen, main_direction(steps, offsets), _SAME_DIRECTION + doubt, by_weight)
+    family = _gather(arcs.groups, frozen, main_direction(steps, offsets), _SAME_DIRECTION + doubt, by_weight)
+    owner = np.repeat(family, np.diff(offsets))
+    order = np.argsort(owner, kind="stable")
+    return family, main_direction(steps[order], np.searchsorted(owner[order], np.arange(family.max() + 2)))
 
 
 @njit(nogil=True, cache=True)

@@ -19,6 +19,7 @@ ALONG, ACROSS, OBLIQUE = 0, 1, 2
 _WALL = 2.0  # price of a wall, in cubes of the tolerance: of the distance², summed along the boundary
 _OBLIQUE_WALL = 6.0
 _SHORT_WALL = 8.0  # more for walls that are shorter than the tolerance
+_NODE = 2.0  # tolerances of boundary that the end of an arc at a node stands for, so that walls of other arcs are met there
 _MOMENTS = 8  # length, ∫u, ∫v, ∫u², ∫uv, ∫v² by length, ∫v du, ∫u dv
 
 
@@ -93,7 +94,7 @@ def turn(x, y, angle):
 
 
 @njit(nogil=True, cache=True)
-def _moments(u, v, places):
+def _moments(u, v, places, end_weight):
     """Sums over the boundary up to each of some places: (place, _MOMENTS)."""
     sums = np.zeros((len(places), _MOMENTS))
     total = np.zeros(_MOMENTS)
@@ -111,10 +112,24 @@ def _moments(u, v, places):
             total[5] += length * (mv * mv + dv * dv / 12)
             total[6] += mv * du
             total[7] += mu * dv
+        if k == len(u) - 1:
+            _add_point(total, u[k], v[k], end_weight)
         if next_place < len(places) and places[next_place] == k:
             sums[next_place] = total
             next_place += 1
+        if k == 0:
+            _add_point(total, u[k], v[k], end_weight)
     return sums
+
+
+@njit(nogil=True, cache=True)
+def _add_point(total, u, v, weight):
+    total[0] += weight
+    total[1] += weight * u
+    total[2] += weight * v
+    total[3] += weight * u * u
+    total[4] += weight * u * v
+    total[5] += weight * v * v
 
 
 @njit(nogil=True, cache=True)
@@ -197,7 +212,7 @@ def cut_into_walls(xy, vertices, offsets, closed, marked, angles, tolerance):
             here = vertices[first:last]
             u, v = turn(xy[here, 0], xy[here, 1], angles[arc])
             places = np.flatnonzero(marked[first:last])
-            up_to = _moments(u - u[0], v - v[0], places)
+            up_to = _moments(u - u[0], v - v[0], places, 0.0 if closed[arc] else _NODE * tolerance)
             _partition(up_to, u, v, places, tolerance, kinds[first:last], kept[first:last])
             if not closed[arc] or attempt == 1:
                 break
