@@ -15,7 +15,7 @@ from numba import njit
 
 from geoseg.polygons.connect import find, unite
 
-__all__ = ["Arcs", "cut_into_arcs"]
+__all__ = ["Arcs", "components", "cut_into_arcs"]
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,11 @@ class Arcs:
         return built
 
 
-def cut_into_arcs(polygons: np.ndarray) -> Arcs:
-    """The arcs of an edge-matched coverage of Polygons and MultiPolygons, none of them missing or empty."""
+def cut_into_arcs(polygons: np.ndarray, apart: np.ndarray | None = None) -> Arcs:
+    """The arcs of an edge-matched coverage of Polygons and MultiPolygons, none of them missing or empty.
+
+    Polygons with different numbers in ``apart`` share no vertices, even where they touch.
+    """
     types = shapely.get_type_id(polygons)
     multi = polygons.copy()
     single = types == shapely.GeometryType.POLYGON
@@ -102,15 +105,19 @@ def cut_into_arcs(polygons: np.ndarray) -> Arcs:
     _, coords, (ring_ends, *nesting) = shapely.to_ragged_array(multi)
     coords = coords[:, :2]
 
-    order = np.lexsort((coords[:, 1], coords[:, 0]))
+    ring = np.repeat(np.arange(len(ring_ends) - 1), np.diff(ring_ends))
+    part_of_ring = np.repeat(np.arange(len(nesting[0]) - 1), np.diff(nesting[0]))
+    row_of_part = np.repeat(np.arange(len(nesting[1]) - 1), np.diff(nesting[1]))
+    row_of_ring = row_of_part[part_of_ring]
+    world = np.zeros(len(coords)) if apart is None else apart[row_of_ring[ring]]
+    order = np.lexsort((world, coords[:, 1], coords[:, 0]))
     ordered = coords[order]
     is_new = np.ones(len(ordered), bool)
-    is_new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    is_new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1) | (world[order][1:] != world[order][:-1])
     vertex = np.empty(len(coords), np.int64)
     vertex[order] = np.cumsum(is_new) - 1
     xy = ordered[is_new]
 
-    ring = np.repeat(np.arange(len(ring_ends) - 1), np.diff(ring_ends))
     repeated = np.zeros(len(vertex), bool)  # also the last vertex of a ring, which is its first
     repeated[1:] = (vertex[1:] == vertex[:-1]) & (ring[1:] == ring[:-1])
     repeated[np.asarray(ring_ends[1:], np.int64) - 1] = True
@@ -145,9 +152,6 @@ def cut_into_arcs(polygons: np.ndarray) -> Arcs:
     at = np.repeat(piece_starts[chosen], sizes[chosen] + 1) + steps
     vertices = np.where(steps == lengths, np.repeat(end[chosen], sizes[chosen] + 1), vertex[np.minimum(at, len(vertex) - 1)])
 
-    part_of_ring = np.repeat(np.arange(len(nesting[0]) - 1), np.diff(nesting[0]))
-    row_of_part = np.repeat(np.arange(len(nesting[1]) - 1), np.diff(nesting[1]))
-    row_of_ring = row_of_part[part_of_ring]
     rows = row_of_ring[piece_ring]
     sides = np.full((len(chosen), 2), -1)
     by_arc = np.lexsort((rows, pieces))
@@ -203,5 +207,16 @@ def _groups(vertex, row, n_vertices, n_rows):
         else:
             unite(forest, first[vertex[k]], row[k])
     for k in range(n_rows):
+        forest[k] = find(forest, k)
+    return forest
+
+
+@njit(nogil=True, cache=True)
+def components(n, pairs):
+    """The lowest of all that each of n things is linked to, directly or through others: (n,) int64."""
+    forest = np.arange(n)
+    for k in range(len(pairs)):
+        unite(forest, pairs[k, 0], pairs[k, 1])
+    for k in range(n):
         forest[k] = find(forest, k)
     return forest

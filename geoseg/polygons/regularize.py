@@ -12,7 +12,7 @@ from numba import njit
 
 from geoseg.ellipsoid import ground_frames
 from geoseg.errors import OptionError
-from geoseg.polygons.arcs import Arcs, cut_into_arcs
+from geoseg.polygons.arcs import Arcs, components, cut_into_arcs
 from geoseg.polygons.corners import only_corners, place_corners, slopes, zip_walls
 from geoseg.polygons.walls import corner_candidates, cut_into_walls, main_direction
 
@@ -21,6 +21,7 @@ __all__ = ["regularize"]
 _PIXELS = 1.5  # the default tolerance
 _SHIFT = 2.0  # the default of max_shift_m, in tolerances
 _SAME_DIRECTION = np.radians(2.0)  # touching buildings whose directions differ by less are squared together
+_LONG_CONTACT = 0.5  # of the side of a square as large as the smaller polygon; with less, two polygons share no wall
 _PASSES = 3  # of finding walls and turning the main direction to them
 _ROUNDS = 4  # of leaving single polygons as they were, before whole groups are
 
@@ -93,25 +94,31 @@ def regularize(
     crs = polygons.crs
     assert crs is not None
 
-    arcs = cut_into_arcs(old)
-    touching = _touching(old)
     new, shift, area_change = old.copy(), columns["shift_m"], columns["area_change"]
     frozen = np.zeros(len(old), bool)
+    touching = _touching(old)
+    joined = _long_contacts(old, crs)
+    house = components(len(old), joined)  # polygons with one number share their walls
     todo = np.arange(len(old))
-    for attempt in range(len(old) + 1):
-        fits = _squared(old, new, todo, frozen, crs, limits, shift, area_change)
+    for attempt in range(2 * len(old)):
+        fits = _squared(old, new, todo, house, frozen, crs, limits, shift, area_change)
         failed = np.zeros(len(old), bool)
         failed[todo] = ~fits
-        again = np.isin(arcs.groups, arcs.groups[failed])
-        new[again] = old[again]  # for now, so that others are not compared with shapes that will not stay
-        misfits = shapely.coverage_invalid_edges(new)
-        failed |= ~shapely.is_empty(misfits)
-        failed |= _newly_touching(new, touching, shift)
+        waiting = np.isin(house, house[failed])
+        new[waiting] = old[waiting]  # for now, so that others are not compared with shapes that will not stay
+        clash = _clashes(new, house, touching, shift, frozen, waiting)
+        failed |= clash.failed
+        if attempt >= _ROUNDS:
+            failed |= np.isin(house, house[failed])
         failed &= ~frozen
-        if not failed.any():
+        if not (failed.any() or len(clash.join)):
             break
-        frozen |= np.isin(arcs.groups, arcs.groups[failed]) if attempt >= _ROUNDS else failed
-        todo = np.flatnonzero(np.isin(arcs.groups, arcs.groups[failed]))
+        frozen |= failed
+        joined = np.concatenate([joined, clash.join])
+        changed = failed.copy()
+        changed[clash.join] = True
+        house = components(len(old), joined)
+        todo = np.flatnonzero(np.isin(house, house[changed]))
     columns["regularized"] = ~frozen
     return polygons.set_geometry(gpd.array.GeometryArray(new, crs=crs)).assign(**columns)
 
@@ -123,10 +130,10 @@ class _Limits:
     shift: float
 
 
-def _squared(old, new, todo, frozen, crs, limits, shift, area_change):
+def _squared(old, new, todo, house, frozen, crs, limits, shift, area_change):
     """Square the polygons of some groups, in place; return which of them keep within the limits."""
     before = old[todo]
-    arcs = cut_into_arcs(before)
+    arcs = cut_into_arcs(before, house[todo])
     origin, frame, back = _frames(arcs, crs)
     local = np.einsum("vij,vj->vi", frame, arcs.xy - origin)
     placed, vertices, offsets = _place(arcs, local, frozen[todo], limits.tolerance)
@@ -248,20 +255,52 @@ def _gather(groups, frozen, angles, doubt, order):
     return family
 
 
+def _long_contacts(polygons: np.ndarray, crs) -> np.ndarray:
+    """(pair, 2) polygons that share walls: as long as half the side of a square as large as the smaller one."""
+    arcs = cut_into_arcs(polygons)
+    origin, frame, _ = _frames(arcs, crs)
+    xy = np.einsum("vij,vj->vi", frame, arcs.xy - origin)
+    length = np.zeros(len(arcs.vertices))
+    length[:-1] = np.hypot(*np.diff(xy[arcs.vertices], axis=0).T)
+    length[arcs.offsets[1:] - 1] = 0.0
+    between = arcs.sides[:, 1] >= 0
+    keys, pair = np.unique(arcs.sides[between] @ [len(polygons), 1], return_inverse=True)
+    contact = np.bincount(pair, np.add.reduceat(length, arcs.offsets[:-1])[between], len(keys))
+    pairs = np.stack(np.divmod(keys, len(polygons)), axis=1)
+    return pairs[contact >= _LONG_CONTACT * np.sqrt(shapely.area(arcs.polygons(xy))[pairs].min(axis=1))]
+
+
 def _touching(polygons: np.ndarray) -> np.ndarray:
-    """Pairs that touch, as one sorted number for each."""
-    one, other = shapely.STRtree(polygons).query(polygons, predicate="intersects")
-    return np.sort((one * len(polygons) + other)[one < other])
+    """(pair, 2) polygons that have a place in common, the lower row first."""
+    pairs = shapely.STRtree(polygons).query(polygons, predicate="intersects").T
+    return pairs[pairs[:, 0] < pairs[:, 1]]
 
 
-def _newly_touching(polygons: np.ndarray, before: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Of pairs that touch and did not, those that moved more."""
-    pairs = np.setdiff1d(_touching(polygons), before, assume_unique=True)
-    one, other = np.divmod(pairs, len(polygons))
-    failed = np.zeros(len(polygons), bool)
-    failed[one[shift[one] >= shift[other]]] = True
-    failed[other[shift[other] >= shift[one]]] = True
-    return failed
+@dataclass(frozen=True)
+class _Clashes:
+    failed: np.ndarray
+    """(polygon,) bool: shapes that must be put back."""
+
+    join: np.ndarray
+    """(pair, 2): polygons that fit only if they are squared together."""
+
+
+def _clashes(new, house, touching, shift, frozen, waiting) -> _Clashes:
+    """What overlaps, or touches but did not before; of two polygons the one that moved more is put back."""
+    n = len(new)
+    misfit = ~shapely.is_empty(shapely.coverage_invalid_edges(new)) & ~waiting
+    pairs = _touching(new)
+    one, other = pairs.T
+    is_old = np.isin(pairs @ [n, 1], touching @ [n, 1])
+    beside = is_old & (house[one] != house[other]) & (misfit | waiting)[pairs].all(axis=1)
+    ready = ~waiting[pairs].any(axis=1)
+    join = beside & ready & ~frozen[pairs].any(axis=1)
+    bad = ready & ~is_old | beside & ready & frozen[pairs].any(axis=1)
+    moved = np.where(frozen, -1.0, shift)
+    failed = misfit & ~np.isin(np.arange(n), pairs[beside])
+    failed[one[bad & (moved[one] >= moved[other])]] = True
+    failed[other[bad & (moved[other] >= moved[one])]] = True
+    return _Clashes(failed & ~frozen, pairs[join])
 
 
 def _pixel_m(polygons: gpd.GeoDataFrame) -> float:
