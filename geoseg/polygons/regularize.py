@@ -23,7 +23,7 @@ _SHIFT = 2.0  # the default of max_shift_m, in tolerances
 _SAME_DIRECTION = np.radians(2.0)  # touching buildings whose directions differ by less are squared together
 _LONG_CONTACT = 0.5  # of the side of a square as large as the smaller polygon; with less, two polygons share no wall
 _PASSES = 3  # of finding walls and turning the main direction to them
-_ROUNDS = 4  # of leaving single polygons as they were, before whole groups are
+_ROUNDS = 12  # of leaving single polygons as they were, before whole groups are
 
 
 def regularize(
@@ -294,8 +294,8 @@ def _clashes(new, house, touching, shift, frozen, waiting) -> _Clashes:
     is_old = np.isin(pairs @ [n, 1], touching @ [n, 1])
     beside = is_old & (house[one] != house[other]) & (misfit | waiting)[pairs].all(axis=1)
     ready = ~waiting[pairs].any(axis=1)
-    join = beside & ready & ~frozen[pairs].any(axis=1)
-    bad = ready & ~is_old | beside & ready & frozen[pairs].any(axis=1)
+    join = beside & ready
+    bad = ready & ~is_old
     moved = np.where(frozen, -1.0, shift)
     failed = misfit & ~np.isin(np.arange(n), pairs[beside])
     failed[one[bad & (moved[one] >= moved[other])]] = True
