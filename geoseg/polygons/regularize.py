@@ -106,7 +106,7 @@ def regularize(
         failed[todo] = ~fits
         waiting = np.isin(house, house[failed])
         new[waiting] = old[waiting]  # for now, so that others are not compared with shapes that will not stay
-        clash = _clashes(new, house, touching, shift, frozen, waiting)
+        clash = _clashes(new, todo, house, touching, shift, frozen, waiting)
         failed |= clash.failed
         if attempt >= _ROUNDS:
             failed |= np.isin(house, house[failed])
@@ -285,22 +285,26 @@ class _Clashes:
     """(pair, 2): polygons that fit only if they are squared together."""
 
 
-def _clashes(new, house, touching, shift, frozen, waiting) -> _Clashes:
-    """What overlaps, or touches but did not before; of two polygons the one that moved more is put back."""
+def _clashes(new, todo, house, touching, shift, frozen, waiting) -> _Clashes:
+    """What overlaps, or touches but did not before, of the polygons ``todo`` and those beside them.
+
+    Of two polygons that newly touch, the one that moved more is put back.
+    """
     n = len(new)
-    misfit = ~shapely.is_empty(shapely.coverage_invalid_edges(new)) & ~waiting
-    pairs = _touching(new)
+    beside = np.unique(shapely.STRtree(new).query(new[todo])[1])
+    misfit = np.zeros(n, bool)
+    misfit[beside] = ~shapely.is_empty(shapely.coverage_invalid_edges(new[beside])) & ~waiting[beside]
+    pairs = beside[_touching(new[beside])]
     one, other = pairs.T
-    is_old = np.isin(pairs @ [n, 1], touching @ [n, 1])
-    beside = is_old & (house[one] != house[other]) & (misfit | waiting)[pairs].all(axis=1)
+    touched = np.isin(pairs @ [n, 1], touching @ [n, 1])
+    apart = touched & (house[one] != house[other]) & (misfit | waiting)[pairs].all(axis=1)
     ready = ~waiting[pairs].any(axis=1)
-    join = beside & ready
-    bad = ready & ~is_old
+    failed = misfit.copy()
+    failed[pairs[apart]] = False  # they are joined first
     moved = np.where(frozen, -1.0, shift)
-    failed = misfit & ~np.isin(np.arange(n), pairs[beside])
-    failed[one[bad & (moved[one] >= moved[other])]] = True
-    failed[other[bad & (moved[other] >= moved[one])]] = True
-    return _Clashes(failed & ~frozen, pairs[join])
+    failed[one[ready & ~touched & (moved[one] >= moved[other])]] = True
+    failed[other[ready & ~touched & (moved[other] >= moved[one])]] = True
+    return _Clashes(failed & ~frozen, pairs[apart & ready])
 
 
 def _pixel_m(polygons: gpd.GeoDataFrame) -> float:

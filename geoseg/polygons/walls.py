@@ -16,8 +16,8 @@ __all__ = ["ALONG", "ACROSS", "OBLIQUE", "corner_candidates", "cut_into_walls", 
 ALONG, ACROSS, OBLIQUE = 0, 1, 2
 """Kinds of walls: v is constant, u is constant, neither; (u, v) are the coordinates in the main direction."""
 
-_WALL = 2.0  # price of a wall, in cubes of the tolerance: of the distance², summed along the boundary
-_OBLIQUE_WALL = 6.0
+_WALL = 1.5  # price of a wall, in cubes of the tolerance: of the distance², summed along the boundary
+_OBLIQUE_WALL = 8.0
 _SHORT_WALL = 8.0  # more for walls that are shorter than the tolerance
 _NODE = 2.0  # tolerances of boundary that the end of an arc at a node stands for, so that walls of other arcs are met there
 _MOMENTS = 8  # length, ∫u, ∫v, ∫u², ∫uv, ∫v² by length, ∫v du, ∫u dv
