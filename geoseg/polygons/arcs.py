@@ -15,7 +15,7 @@ from numba import njit
 
 from geoseg.polygons.connect import find, unite
 
-__all__ = ["Arcs", "components", "cut_into_arcs"]
+__all__ = ["Arcs", "as_multipolygons", "components", "cut_into_arcs"]
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,8 @@ def cut_into_arcs(polygons: np.ndarray, apart: np.ndarray | None = None) -> Arcs
     Polygons with different numbers in ``apart`` share no vertices, even where they touch.
     """
     types = shapely.get_type_id(polygons)
-    multi = polygons.copy()
     single = types == shapely.GeometryType.POLYGON
-    multi[single] = shapely.multipolygons(polygons[single], indices=np.arange(single.sum()))
-    _, coords, (ring_ends, *nesting) = shapely.to_ragged_array(multi)
+    _, coords, (ring_ends, *nesting) = shapely.to_ragged_array(as_multipolygons(polygons))
     coords = coords[:, :2]
 
     ring = np.repeat(np.arange(len(ring_ends) - 1), np.diff(ring_ends))
@@ -172,6 +170,14 @@ def cut_into_arcs(polygons: np.ndarray, apart: np.ndarray | None = None) -> Arcs
         (nesting[0], nesting[1]),
         ~single,
     )
+
+
+def as_multipolygons(polygons: np.ndarray) -> np.ndarray:
+    """Each Polygon as a MultiPolygon of one part, so that all can be taken apart in one way."""
+    multi = polygons.copy()
+    single = np.flatnonzero(shapely.get_type_id(polygons) == shapely.GeometryType.POLYGON)
+    multi[single] = shapely.multipolygons(polygons[single], indices=np.arange(len(single)))
+    return multi
 
 
 def _edges(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

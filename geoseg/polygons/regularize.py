@@ -12,7 +12,7 @@ from numba import njit
 
 from geoseg.ellipsoid import ground_frames
 from geoseg.errors import OptionError
-from geoseg.polygons.arcs import Arcs, components, cut_into_arcs
+from geoseg.polygons.arcs import Arcs, as_multipolygons, components, cut_into_arcs
 from geoseg.polygons.corners import only_corners, place_corners, slopes, zip_walls
 from geoseg.polygons.walls import corner_candidates, cut_into_walls, main_direction
 
@@ -196,9 +196,7 @@ def _place(arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float) -> 
 
 def _edges(arcs: Arcs, xy: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """The edges of simplified rings, which nodes do not cut: (edge, 2) m, and their polygons' offsets."""
-    polygons = arcs.polygons(xy)
-    multi = np.where(arcs.is_multi, polygons, shapely.multipolygons(polygons[:, None]))
-    _, at, (rings, parts, rows) = shapely.to_ragged_array(multi)
+    _, at, (rings, parts, rows) = shapely.to_ragged_array(as_multipolygons(arcs.polygons(xy)))
     marked = corner_candidates(at, np.arange(len(at)), rings, tolerance)
     ring = np.repeat(np.arange(len(rings) - 1), np.diff(rings))[marked]
     at = at[marked]
@@ -216,7 +214,7 @@ def _families(
     (polygon,) number of the family, those of a group in order of their largest member's size; -1: frozen.
     (family,) angle.
     """
-    steps, offsets = _edges(arcs, xy, tolerance / 2)
+    steps, offsets = _edges(arcs, xy, tolerance)
     length2 = (steps**2).sum(axis=1)
     weight = np.add.reduceat(length2, offsets[:-1])
     doubt = np.arctan(tolerance / np.sqrt(np.maximum.reduceat(length2, offsets[:-1])))
@@ -326,10 +324,11 @@ def _check_polygons(polygons: gpd.GeoDataFrame) -> None:
     if polygons.crs is None:
         raise OptionError("Right angles are those on the ground, but the polygons have no CRS. Give it with set_crs().")
     types = polygons.geometry.geom_type
-    wrong = ~types.isin(["Polygon", "MultiPolygon"]) | polygons.geometry.is_empty
+    empty = polygons.geometry.is_empty
+    wrong = ~types.isin(["Polygon", "MultiPolygon"]) | empty
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        found = "missing" if pd.isna(types.iloc[row]) else "empty" if wrong.iloc[row] else types.iloc[row]
+        found = "missing" if pd.isna(types.iloc[row]) else "empty" if empty.iloc[row] else types.iloc[row]
         raise OptionError(f"Outlines are polygons, but row {row} is {found}. Take out such rows.")
     if len(polygons) and not shapely.coverage_is_valid(polygons.geometry.to_numpy()):
         count = int((~shapely.is_empty(shapely.coverage_invalid_edges(polygons.geometry.to_numpy()))).sum())
