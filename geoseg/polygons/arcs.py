@@ -1,7 +1,7 @@
 """A coverage as arcs: each stretch of boundary between two nodes once, however many polygons it borders.
 
-A node is a vertex at which other than two edges meet: where regions meet, or touch at a corner. What is done to an arc is
-done to both polygons on its sides, so they keep fitting. Arcs, their directions and their order follow from
+A node is a vertex at which other than two edges meet: where regions meet, or touch at a corner. What is done to an arc
+is done to both polygons on its sides, so they keep fitting. Arcs, their directions and their order follow from
 the coordinates alone, not from the order of rows or rings.
 """
 
@@ -24,7 +24,7 @@ class Arcs:
     """(vertex, 2) float64: every place of the coverage once, in order of x and then y."""
 
     vertices: np.ndarray
-    """(place,) int64: the vertices of all arcs, one arc after the other. An arc without a node ends at its first vertex."""
+    """(place,) int64: the vertices of all arcs, one after the other. An arc without a node ends at its first vertex."""
 
     offsets: np.ndarray
     """(arc + 1,) int64: where each arc starts among the places."""
@@ -53,7 +53,9 @@ class Arcs:
     is_multi: np.ndarray
     """(polygon,) bool: True for a MultiPolygon."""
 
-    def polygons(self, xy: np.ndarray, vertices: np.ndarray | None = None, offsets: np.ndarray | None = None) -> np.ndarray:
+    def polygons(
+        self, xy: np.ndarray, vertices: np.ndarray | None = None, offsets: np.ndarray | None = None
+    ) -> np.ndarray:
         """The coverage with other places for its vertices.
 
         Parameters
@@ -129,7 +131,9 @@ def cut_into_arcs(polygons: np.ndarray, apart: np.ndarray | None = None) -> Arcs
     starts = np.cumsum(counts) - counts
     is_start = rank == np.minimum.reduceat(rank, starts)[ring]
     first = np.flatnonzero(is_start)[np.unique(ring[is_start], return_index=True)[1]]
-    turned = np.repeat(starts, counts) + (_ranges(counts) + np.repeat(first - starts, counts)) % np.repeat(counts, counts)
+    turned = np.repeat(starts, counts) + (_ranges(counts) + np.repeat(first - starts, counts)) % np.repeat(
+        counts, counts
+    )
     vertex, edge = vertex[turned], edge[turned]
 
     cut = is_node[vertex]
@@ -148,7 +152,9 @@ def cut_into_arcs(polygons: np.ndarray, apart: np.ndarray | None = None) -> Arcs
     lengths = np.repeat(sizes[chosen], sizes[chosen] + 1)
     steps = np.where(np.repeat(backwards[chosen], sizes[chosen] + 1), lengths - steps, steps)
     at = np.repeat(piece_starts[chosen], sizes[chosen] + 1) + steps
-    vertices = np.where(steps == lengths, np.repeat(end[chosen], sizes[chosen] + 1), vertex[np.minimum(at, len(vertex) - 1)])
+    vertices = np.where(
+        steps == lengths, np.repeat(end[chosen], sizes[chosen] + 1), vertex[np.minimum(at, len(vertex) - 1)]
+    )
 
     rows = row_of_ring[piece_ring]
     sides = np.full((len(chosen), 2), -1)

@@ -3,8 +3,8 @@
 In the main direction a wall is one number. Walls that meet end to end at a node are one wall; its number is the mean of
 the boundary along it, taken so that the area on both sides is kept (∫v du / ∫du, by Green's theorem).
 
-Where a narrow gap between two walls closes, both leave the same node along the same line; `zip_walls` gives the longer one
-the corner at which the shorter one ends, so that they keep fitting edge to edge.
+Where a narrow gap between two walls closes, both leave the same node along the same line; `zip_walls` gives the longer
+one the corner at which the shorter one ends, so that they keep fitting edge to edge.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from geoseg.polygons.connect import find, unite
-from geoseg.polygons.walls import ACROSS, ALONG, OBLIQUE, central, turn
+from geoseg.polygons.walls import ALONG, OBLIQUE, central, turn
 
 __all__ = ["only_corners", "place_corners", "slopes", "zip_walls"]
 

@@ -74,8 +74,10 @@ def regularize(
     >>> values[2:8, 2:10] = 1
     >>> values[2, 5] = values[8, 7] = 255  # a dent
     >>> house = regularize(vectorize(class_map(values, grid, [])))
-    >>> house[["shift_m", "regularized"]].values.tolist(), shapely.get_num_points(house.geometry).tolist()
-    ([[1.0, True]], [5])
+    >>> house[["shift_m", "area_change", "regularized"]].round(3).values.tolist()
+    [[0.875, 0.0, True]]
+    >>> house.geometry.count_coordinates().tolist()
+    [5]
     >>> len(regularize(house.iloc[:0]))
     0
     """
@@ -152,7 +154,7 @@ def _squared(old, new, todo, house, frozen, crs, limits, shift, area_change):
     check = fits & ~frozen[todo]
     was = shapely.segmentize(shapely.boundary(arcs.polygons(local)[check]), limits.tolerance)
     now = shapely.segmentize(shapely.boundary(arcs.polygons(placed, vertices, offsets)[check]), limits.tolerance)
-    shift[todo[check]] = shapely.hausdorff_distance(was, now)
+    shift[todo[check]] = shapely.hausdorff_distance(was, now).round(6)  # its last digits depend on the order of rows
     return fits & (shift[todo] <= limits.shift)
 
 
@@ -171,11 +173,12 @@ def _frames(arcs: Arcs, crs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return centre[group], frames[group], np.linalg.inv(frames)[group]
 
 
-def _place(arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _place(
+    arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places of vertices, and the corners of arcs: what `Arcs.polygons` takes."""
     vertices = arcs.vertices.copy()
-    first, last = arcs.offsets[:-1], arcs.offsets[1:] - 1
-    closed = ~arcs.is_node[vertices[first]]
+    closed = ~arcs.is_node[vertices[arcs.offsets[:-1]]]
     marked = corner_candidates(xy, vertices, arcs.offsets, tolerance / 2)
     family, angles = _families(arcs, xy, frozen, tolerance)
     n = len(angles)
@@ -204,9 +207,7 @@ def _edges(arcs: Arcs, xy: np.ndarray, tolerance: float) -> tuple[np.ndarray, np
     return (at[1:] - at[:-1])[inside], np.searchsorted(ring[1:][inside], parts[rows])
 
 
-def _families(
-    arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _families(arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Polygons of a group that share a main direction, and these directions.
 
     Returns
@@ -217,7 +218,7 @@ def _families(
     steps, offsets = _edges(arcs, xy, tolerance)
     length2 = (steps**2).sum(axis=1)
     weight = np.add.reduceat(length2, offsets[:-1])
-    doubt = np.arctan(tolerance / np.sqrt(np.maximum.reduceat(length2, offsets[:-1])))
+    doubt = np.arctan2(tolerance, np.sqrt(np.maximum.reduceat(length2, offsets[:-1])))
     first_arc = np.zeros(len(weight), np.int64)
     first_arc[arcs.sides[::-1, 0]] = np.arange(len(arcs.sides))[::-1]
     by_weight = np.lexsort((first_arc, -weight, arcs.groups))
@@ -315,7 +316,11 @@ def _pixel_m(polygons: gpd.GeoDataFrame) -> float:
 
 
 def _check_options(tolerance_m: float | None, max_area_change: float, max_shift_m: float | None) -> None:
-    for name, value in {"tolerance_m": tolerance_m, "max_area_change": max_area_change, "max_shift_m": max_shift_m}.items():
+    for name, value in {
+        "tolerance_m": tolerance_m,
+        "max_area_change": max_area_change,
+        "max_shift_m": max_shift_m,
+    }.items():
         if value is not None and not 0 < value < np.inf:
             raise OptionError(f"Limits are positive numbers, but {name}={value!r}. Give, say, {name}=0.05.")
 

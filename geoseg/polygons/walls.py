@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["ALONG", "ACROSS", "OBLIQUE", "corner_candidates", "cut_into_walls", "main_direction", "turn"]
+__all__ = ["ACROSS", "ALONG", "OBLIQUE", "corner_candidates", "cut_into_walls", "main_direction", "turn"]
 
 ALONG, ACROSS, OBLIQUE = 0, 1, 2
 """Kinds of walls: v is constant, u is constant, neither; (u, v) are the coordinates in the main direction."""
@@ -19,7 +19,7 @@ ALONG, ACROSS, OBLIQUE = 0, 1, 2
 _WALL = 1.5  # price of a wall, in cubes of the tolerance: of the distance², summed along the boundary
 _OBLIQUE_WALL = 8.0
 _SHORT_WALL = 8.0  # more for walls that are shorter than the tolerance
-_NODE = 2.0  # tolerances of boundary that the end of an arc at a node stands for, so that walls of other arcs are met there
+_NODE = 2.0  # an end at a node counts as so many tolerances of boundary, so that walls of other arcs are met there
 _MOMENTS = 8  # length, ∫u, ∫v, ∫u², ∫uv, ∫v² by length, ∫v du, ∫u dv
 
 
@@ -172,7 +172,8 @@ def _partition(sums, u, v, places, tolerance, kinds, kept):
                         came[j, kind] = i
                         before[j, kind] = previous
     kept[:] = False
-    j, kind = n - 1, np.argmin(cost[n - 1])
+    j = n - 1
+    kind = int(np.argmin(cost[j]))
     kept[places[j]] = True
     while j > 0:
         i = came[j, kind]
