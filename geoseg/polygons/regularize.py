@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from numba import njit
 
 from geoseg.ellipsoid import ground_frames
 from geoseg.errors import OptionError
-from geoseg.polygons.arcs import Arcs, as_multipolygons, components, cut_into_arcs
-from geoseg.polygons.corners import only_corners, place_corners, slopes, zip_walls
-from geoseg.polygons.walls import corner_candidates, cut_into_walls, main_direction
+from geoseg.polygons.arcs import Arcs, components, cut_into_arcs
+from geoseg.polygons.square import square
 
 __all__ = ["regularize"]
 
 _PIXELS = 1.5  # the default tolerance
 _SHIFT = 2.0  # the default of max_shift_m, in tolerances
-_SAME_DIRECTION = np.radians(2.0)  # touching buildings whose directions differ by less are squared together
 _LONG_CONTACT = 0.5  # of the side of a square as large as the smaller polygon; with less, two polygons share no wall
-_PASSES = 3  # of finding walls and turning the main direction to them
 _ROUNDS = 12  # of leaving single polygons as they were, before whole groups are
 
 
@@ -83,79 +77,113 @@ def regularize(
     """
     _check_options(tolerance_m, max_area_change, max_shift_m)
     _check_polygons(polygons)
-    columns = {
-        "shift_m": np.zeros(len(polygons)),
-        "area_change": np.zeros(len(polygons)),
-        "regularized": np.zeros(len(polygons), bool),
-    }
     if polygons.empty:
-        return polygons.assign(**columns)
-    tolerance = _PIXELS * _pixel_m(polygons) if tolerance_m is None else tolerance_m
-    limits = _Limits(tolerance, max_area_change, _SHIFT * tolerance if max_shift_m is None else max_shift_m)
-    old = polygons.geometry.to_numpy()
-    crs = polygons.crs
-    assert crs is not None
+        nothing = np.zeros(0)
+        return polygons.assign(shift_m=nothing, area_change=nothing, regularized=nothing.astype(bool))
+    shapes = _Shapes(polygons, tolerance_m or _PIXELS * _pixel_m(polygons), max_area_change, max_shift_m)
+    todo = np.arange(len(polygons))
+    attempt = 0
+    while len(todo):
+        todo = shapes.retry(shapes.square(todo), todo, whole_groups=attempt >= _ROUNDS)
+        attempt += 1
+    geometry = gpd.array.GeometryArray(shapes.new, crs=polygons.crs)
+    return polygons.set_geometry(geometry).assign(
+        shift_m=shapes.shift, area_change=shapes.area_change, regularized=~shapes.frozen
+    )
 
-    new, shift, area_change = old.copy(), columns["shift_m"], columns["area_change"]
-    frozen = np.zeros(len(old), bool)
-    touching = _touching(old)
-    joined = _long_contacts(old, crs)
-    house = components(len(old), joined)  # polygons with one number share their walls
-    todo = np.arange(len(old))
-    for attempt in range(2 * len(old)):
-        fits = _squared(old, new, todo, house, frozen, crs, limits, shift, area_change)
-        failed = np.zeros(len(old), bool)
+
+class _Shapes:
+    """Shapes before and after, which of them stay as they were, and which are squared together."""
+
+    def __init__(
+        self, polygons: gpd.GeoDataFrame, tolerance: float, max_area_change: float, max_shift: float | None
+    ) -> None:
+        self.crs = polygons.crs
+        self.tolerance = tolerance
+        self.max_area_change = max_area_change
+        self.max_shift = _SHIFT * tolerance if max_shift is None else max_shift
+        self.old = polygons.geometry.to_numpy()
+        self.new = self.old.copy()
+        self.shift = np.zeros(len(self.old))
+        self.area_change = np.zeros(len(self.old))
+        self.frozen = np.zeros(len(self.old), bool)
+        self.touching = _touching(self.old)
+        self.joined = _long_contacts(self.old, self.crs)
+        self.group = components(len(self.old), self.joined)
+
+    def square(self, todo: np.ndarray) -> np.ndarray:
+        """Square whole groups; return for each polygon of ``todo`` whether it keeps within the limits."""
+        old, frozen = self.old[todo], self.frozen[todo]
+        arcs = cut_into_arcs(old, self.group[todo])
+        origin, frame, back = _frames(arcs, self.crs)
+        local = np.einsum("vij,vj->vi", frame, arcs.xy - origin)
+        placed, vertices, offsets = square(arcs, local, frozen, self.tolerance)
+        moved = (np.abs(placed - local) > 1e-9 * self.tolerance).any(axis=1, keepdims=True)  # the rest keeps its digits
+        placed = np.where(moved, placed, local)
+        xy = np.where(moved, np.einsum("vij,vj->vi", back, placed) + origin, arcs.xy)
+
+        new = arcs.polygons(xy, vertices, offsets)
+        new[frozen] = old[frozen]
+        area = shapely.area(old)
+        change = (shapely.area(new) - area) / area
+        fits = shapely.is_valid(new) & (np.abs(change) <= self.max_area_change)
+        checked = fits & ~frozen
+        was, now = arcs.polygons(local)[checked], arcs.polygons(placed, vertices, offsets)[checked]
+        shift = np.zeros(len(todo))
+        shift[checked] = self._distances(was, now)
+        self.new[todo], self.shift[todo], self.area_change[todo] = new, shift, change
+        return (fits & (shift <= self.max_shift)) | frozen
+
+    def _distances(self, was: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """Hausdorff distances of boundaries, in µm: further digits depend on where rings start."""
+        lines = [shapely.segmentize(shapely.boundary(polygons), self.tolerance) for polygons in (was, now)]
+        return shapely.hausdorff_distance(*lines).round(6)
+
+    def retry(self, fits: np.ndarray, todo: np.ndarray, *, whole_groups: bool) -> np.ndarray:
+        """Put back what does not fit, join what fits only together; return the polygons of groups to square again.
+
+        Each time something is put back or joined that was not, so this ends.
+        """
+        failed = np.zeros(len(self.old), bool)
         failed[todo] = ~fits
-        waiting = np.isin(house, house[failed])
-        new[waiting] = old[waiting]  # for now, so that others are not compared with shapes that will not stay
-        clash = _clashes(new, todo, house, touching, shift, frozen, waiting)
-        failed |= clash.failed
-        if attempt >= _ROUNDS:
-            failed |= np.isin(house, house[failed])
-        failed &= ~frozen
-        if not (failed.any() or len(clash.join)):
-            break
-        frozen |= failed
-        joined = np.concatenate([joined, clash.join])
-        changed = failed.copy()
-        changed[clash.join] = True
-        house = components(len(old), joined)
-        todo = np.flatnonzero(np.isin(house, house[changed]))
-    columns["regularized"] = ~frozen
-    return polygons.set_geometry(gpd.array.GeometryArray(new, crs=crs)).assign(**columns)
+        waiting = np.isin(
+            self.group, self.group[failed]
+        )  # not to be compared with others before they are squared again
+        self.new[waiting] = self.old[waiting]
+        clashing, join = self._clashes(todo, waiting)
+        failed |= clashing
+        if whole_groups:
+            failed |= np.isin(self.group, self.group[failed])
+        failed &= ~self.frozen
+        self.frozen |= failed
+        self.joined = np.concatenate([self.joined, join])
+        failed[join] = True
+        self.group = components(len(self.old), self.joined)
+        return np.flatnonzero(np.isin(self.group, self.group[failed]))
 
+    def _clashes(self, todo: np.ndarray, waiting: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What overlaps, or touches but did not before, among the polygons ``todo`` and those beside them.
 
-@dataclass(frozen=True)
-class _Limits:
-    tolerance: float
-    area_change: float
-    shift: float
-
-
-def _squared(old, new, todo, house, frozen, crs, limits, shift, area_change):
-    """Square the polygons of some groups, in place; return which of them keep within the limits."""
-    before = old[todo]
-    arcs = cut_into_arcs(before, house[todo])
-    origin, frame, back = _frames(arcs, crs)
-    local = np.einsum("vij,vj->vi", frame, arcs.xy - origin)
-    placed, vertices, offsets = _place(arcs, local, frozen[todo], limits.tolerance)
-    moved = (np.abs(placed - local) > 1e-9 * limits.tolerance).any(axis=1)  # the rest keeps its digits
-    placed = np.where(moved[:, None], placed, local)
-    xy = np.where(moved[:, None], np.einsum("vij,vj->vi", back, placed) + origin, arcs.xy)
-
-    after = arcs.polygons(xy, vertices, offsets)
-    after[frozen[todo]] = before[frozen[todo]]
-    new[todo] = after
-    fits = shapely.is_valid(after)
-    area = shapely.area(before)
-    area_change[todo] = np.where(frozen[todo], 0.0, (shapely.area(after) - area) / area)
-    fits &= np.abs(area_change[todo]) <= limits.area_change
-    shift[todo] = 0.0
-    check = fits & ~frozen[todo]
-    was = shapely.segmentize(shapely.boundary(arcs.polygons(local)[check]), limits.tolerance)
-    now = shapely.segmentize(shapely.boundary(arcs.polygons(placed, vertices, offsets)[check]), limits.tolerance)
-    shift[todo[check]] = shapely.hausdorff_distance(was, now).round(6)  # its last digits depend on the order of rows
-    return fits & (shift[todo] <= limits.shift)
+        Returns
+        -------
+        (polygon,) bool: shapes to put back; of two that newly touch that which moved more.
+        (pair, 2): polygons that hardly touched, were squared apart, and now do not fit.
+        """
+        n = len(self.new)
+        beside = np.unique(shapely.STRtree(self.new).query(self.new[todo])[1])
+        misfit = np.zeros(n, bool)
+        misfit[beside] = ~shapely.is_empty(shapely.coverage_invalid_edges(self.new[beside])) & ~waiting[beside]
+        pairs = beside[_touching(self.new[beside])]
+        ready = ~waiting[pairs].any(axis=1)
+        touched = np.isin(pairs @ [n, 1], self.touching @ [n, 1])
+        apart = touched & (misfit | waiting)[pairs].all(axis=1) & (self.group[pairs[:, 0]] != self.group[pairs[:, 1]])
+        clashing = misfit.copy()
+        clashing[pairs[apart]] = False
+        one, other = pairs[ready & ~touched].T
+        moved = np.where(self.frozen, -1.0, self.shift)
+        clashing[one[moved[one] >= moved[other]]] = True
+        clashing[other[moved[other] >= moved[one]]] = True
+        return clashing, pairs[apart & ready]
 
 
 def _frames(arcs: Arcs, crs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -171,87 +199,6 @@ def _frames(arcs: Arcs, crs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     centre = (lowest + highest) / 2
     frames = ground_frames(crs, centre[:, 0], centre[:, 1])
     return centre[group], frames[group], np.linalg.inv(frames)[group]
-
-
-def _place(
-    arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places of vertices, and the corners of arcs: what `Arcs.polygons` takes."""
-    vertices = arcs.vertices.copy()
-    closed = ~arcs.is_node[vertices[arcs.offsets[:-1]]]
-    marked = corner_candidates(xy, vertices, arcs.offsets, tolerance / 2)
-    family, angles = _families(arcs, xy, frozen, tolerance)
-    n = len(angles)
-    arc_family = np.where(arcs.sides[:, 1] < 0, family[arcs.sides[:, 0]], family[arcs.sides].min(axis=1))
-    for attempt in range(_PASSES):
-        arc_angles = np.where(arc_family >= 0, np.append(angles, np.nan)[arc_family], np.nan)
-        kept, kinds, sums = cut_into_walls(xy, vertices, arcs.offsets, closed, marked, arc_angles, tolerance)
-        if attempt < _PASSES - 1:
-            angles = angles + slopes(arc_family, n, arcs.offsets, kept, kinds, sums)
-    order = np.argsort(arc_family, kind="stable")
-    family_offsets = np.searchsorted(arc_family[order], np.arange(n + 1))
-    placed = place_corners(
-        xy, vertices, arcs.offsets, arc_family, order, family_offsets, arc_angles, kept, kinds, sums, tolerance
-    )
-    vertices, offsets = only_corners(vertices, arcs.offsets, kept, kinds, closed)
-    return placed, *zip_walls(placed, vertices, offsets, closed, 1e-9 * tolerance)
-
-
-def _edges(arcs: Arcs, xy: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """The edges of simplified rings, which nodes do not cut: (edge, 2) m, and their polygons' offsets."""
-    _, at, (rings, parts, rows) = shapely.to_ragged_array(as_multipolygons(arcs.polygons(xy)))
-    marked = corner_candidates(at, np.arange(len(at)), rings, tolerance)
-    ring = np.repeat(np.arange(len(rings) - 1), np.diff(rings))[marked]
-    at = at[marked]
-    inside = ring[1:] == ring[:-1]
-    return (at[1:] - at[:-1])[inside], np.searchsorted(ring[1:][inside], parts[rows])
-
-
-def _families(arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Polygons of a group that share a main direction, and these directions.
-
-    Returns
-    -------
-    (polygon,) number of the family, those of a group in order of their largest member's size; -1: frozen.
-    (family,) angle.
-    """
-    steps, offsets = _edges(arcs, xy, tolerance)
-    length2 = (steps**2).sum(axis=1)
-    weight = np.add.reduceat(length2, offsets[:-1])
-    doubt = np.arctan2(tolerance, np.sqrt(np.maximum.reduceat(length2, offsets[:-1])))
-    first_arc = np.zeros(len(weight), np.int64)
-    first_arc[arcs.sides[::-1, 0]] = np.arange(len(arcs.sides))[::-1]
-    by_weight = np.lexsort((first_arc, -weight, arcs.groups))
-    family = _gather(arcs.groups, frozen, main_direction(steps, offsets), _SAME_DIRECTION + doubt, by_weight)
-    owner = np.repeat(family, np.diff(offsets))
-    order = np.argsort(owner, kind="stable")
-    return family, main_direction(steps[order], np.searchsorted(owner[order], np.arange(family.max() + 2)))
-
-
-@njit(nogil=True, cache=True)
-def _gather(groups, frozen, angles, doubt, order):
-    """Each polygon joins the family of its group whose first member's direction is nearest, or starts one."""
-    family = np.full(len(groups), -1)
-    first = np.empty(len(groups), np.int64)  # member of each family
-    count = start = 0
-    for k in range(len(order)):
-        row = order[k]
-        if k > 0 and groups[row] != groups[order[k - 1]]:
-            start = count
-        if frozen[row]:
-            continue
-        nearest, least = -1, doubt[row]
-        for f in range(start, count):
-            off = abs(angles[row] - angles[first[f]])
-            off = min(off, np.pi / 2 - off)
-            if off <= least:
-                nearest, least = f, off
-        if nearest < 0:
-            first[count] = row
-            nearest = count
-            count += 1
-        family[row] = nearest
-    return family
 
 
 def _long_contacts(polygons: np.ndarray, crs) -> np.ndarray:
@@ -273,37 +220,6 @@ def _touching(polygons: np.ndarray) -> np.ndarray:
     """(pair, 2) polygons that have a place in common, the lower row first."""
     pairs = shapely.STRtree(polygons).query(polygons, predicate="intersects").T
     return pairs[pairs[:, 0] < pairs[:, 1]]
-
-
-@dataclass(frozen=True)
-class _Clashes:
-    failed: np.ndarray
-    """(polygon,) bool: shapes that must be put back."""
-
-    join: np.ndarray
-    """(pair, 2): polygons that fit only if they are squared together."""
-
-
-def _clashes(new, todo, house, touching, shift, frozen, waiting) -> _Clashes:
-    """What overlaps, or touches but did not before, of the polygons ``todo`` and those beside them.
-
-    Of two polygons that newly touch, the one that moved more is put back.
-    """
-    n = len(new)
-    beside = np.unique(shapely.STRtree(new).query(new[todo])[1])
-    misfit = np.zeros(n, bool)
-    misfit[beside] = ~shapely.is_empty(shapely.coverage_invalid_edges(new[beside])) & ~waiting[beside]
-    pairs = beside[_touching(new[beside])]
-    one, other = pairs.T
-    touched = np.isin(pairs @ [n, 1], touching @ [n, 1])
-    apart = touched & (house[one] != house[other]) & (misfit | waiting)[pairs].all(axis=1)
-    ready = ~waiting[pairs].any(axis=1)
-    failed = misfit.copy()
-    failed[pairs[apart]] = False  # they are joined first
-    moved = np.where(frozen, -1.0, shift)
-    failed[one[ready & ~touched & (moved[one] >= moved[other])]] = True
-    failed[other[ready & ~touched & (moved[other] >= moved[one])]] = True
-    return _Clashes(failed & ~frozen, pairs[apart & ready])
 
 
 def _pixel_m(polygons: gpd.GeoDataFrame) -> float:
