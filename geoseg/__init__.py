@@ -29,6 +29,7 @@ _HOME = {
     "map_scene": "geoseg.pipeline",
     "open_class_map": "geoseg.classmap",
     "open_scene": "geoseg.scene",
+    "regularize": "geoseg.polygons",
     "vectorize": "geoseg.polygons",
     "write_class_map": "geoseg.classmap",
 }

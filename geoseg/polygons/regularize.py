@@ -172,8 +172,11 @@ class _Shapes:
         n = len(self.new)
         beside = np.unique(shapely.STRtree(self.new).query(self.new[todo])[1])
         misfit = np.zeros(n, bool)
-        misfit[beside] = ~shapely.is_empty(shapely.coverage_invalid_edges(self.new[beside])) & ~waiting[beside]
+        misfit[beside] = ~shapely.is_empty(shapely.coverage_invalid_edges(self.new[beside]))
         pairs = beside[_touching(self.new[beside])]
+        unclear = pairs[misfit[pairs].sum(axis=1) == 1]  # the edges of what covers another fit, but it does not
+        misfit[unclear[shapely.relate_pattern(*self.new[unclear].T, "T********")]] = True
+        misfit &= ~waiting
         ready = ~waiting[pairs].any(axis=1)
         touched = np.isin(pairs @ [n, 1], self.touching @ [n, 1])
         apart = touched & (misfit | waiting)[pairs].all(axis=1) & (self.group[pairs[:, 0]] != self.group[pairs[:, 1]])
