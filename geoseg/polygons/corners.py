@@ -21,6 +21,7 @@ __all__ = ["only_corners", "place_corners", "slopes", "zip_walls"]
 @njit(nogil=True, cache=True)
 def slopes(family, n_families, offsets, kept, kinds, sums):
     """How far walls as found are turned from the main direction, by least squares: (family,) radians."""
+    none = np.zeros(sums.shape[1])
     up = np.zeros(n_families)
     down = np.zeros(n_families)
     for arc in range(len(offsets) - 1):
@@ -28,7 +29,7 @@ def slopes(family, n_families, offsets, kept, kinds, sums):
             continue
         for k in range(offsets[arc], offsets[arc + 1] - 1):
             if kept[k] and kinds[k] != OBLIQUE:
-                uu, uv, vv = central(sums[k])
+                uu, uv, vv = central(sums[k], none)
                 up[family[arc]] += uv if kinds[k] == ALONG else -uv
                 down[family[arc]] += uu if kinds[k] == ALONG else vv
     return np.arctan2(up, np.maximum(down, 1e-300))

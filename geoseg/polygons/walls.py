@@ -133,12 +133,14 @@ def _add_point(total, u, v, weight):
 
 
 @njit(nogil=True, cache=True)
-def central(sums):
-    """Second moments about the mean: uu, uv, vv."""
-    if sums[0] == 0:
+def central(upto, since):
+    """Second moments about the mean of the boundary between two places: uu, uv, vv."""
+    length = upto[0] - since[0]
+    if length == 0:
         return 0.0, 0.0, 0.0
-    mu, mv = sums[1] / sums[0], sums[2] / sums[0]
-    return max(sums[3] - sums[1] * mu, 0.0), sums[4] - sums[1] * mv, max(sums[5] - sums[2] * mv, 0.0)
+    u, v = upto[1] - since[1], upto[2] - since[2]
+    uu, uv, vv = upto[3] - since[3], upto[4] - since[4], upto[5] - since[5]
+    return max(uu - u * u / length, 0.0), uv - u * v / length, max(vv - v * v / length, 0.0)
 
 
 @njit(nogil=True, cache=True)
@@ -146,13 +148,14 @@ def _partition(sums, u, v, places, tolerance, kinds, kept):
     """The cheapest walls of one arc; writes the kind at the place where each starts, and which places are kept."""
     n = len(places)
     unit = tolerance**3
-    cost = np.full((n, 3), np.inf)
-    came = np.full((n, 3), -1)  # place where the last wall starts
-    before = np.full((n, 3), -1)  # kind of the wall before
+    cost = np.full((n, 3), np.inf)  # of the walls up to a place, by the kind of the last one
+    start = np.full((n, 3), -1)  # where that one starts
+    cheapest = np.full((n, 3), -1)  # kind of the best wall before one of each kind
     cost[0] = 0.0
+    cheapest[0] = 0
     for j in range(1, n):
         for i in range(j):
-            uu, uv, vv = central(sums[j] - sums[i])
+            uu, uv, vv = central(sums[j], sums[i])
             du, dv = abs(u[places[j]] - u[places[i]]), abs(v[places[j]] - v[places[i]])
             for kind in range(3):
                 if kind == ALONG:
@@ -164,22 +167,25 @@ def _partition(sums, u, v, places, tolerance, kinds, kept):
                     length = np.hypot(du, dv)
                 if length < tolerance:
                     price += _SHORT_WALL * unit
-                for previous in range(3):
-                    if i > 0 and previous == kind and kind != OBLIQUE:
-                        continue
-                    if cost[i, previous] + price < cost[j, kind]:
-                        cost[j, kind] = cost[i, previous] + price
-                        came[j, kind] = i
-                        before[j, kind] = previous
+                price += cost[i, cheapest[i, kind]]
+                if price < cost[j, kind]:
+                    cost[j, kind] = price
+                    start[j, kind] = i
+        for kind in range(3):
+            best = -1
+            for before in range(3):
+                if (before != kind or kind == OBLIQUE) and (best < 0 or cost[j, before] < cost[j, best]):
+                    best = before
+            cheapest[j, kind] = best
     kept[:] = False
     j = n - 1
     kind = int(np.argmin(cost[j]))
     kept[places[j]] = True
     while j > 0:
-        i = came[j, kind]
+        i = start[j, kind]
         kinds[places[i]] = kind
         kept[places[i]] = True
-        j, kind = i, before[j, kind]
+        j, kind = i, cheapest[i, kind]
 
 
 @njit(nogil=True, cache=True)
