@@ -17,6 +17,8 @@ from geoseg.polygons.walls import ALONG, OBLIQUE, central, turn
 
 __all__ = ["only_corners", "place_corners", "slopes", "zip_walls"]
 
+_SUMS = 6  # ∫v du and ∫du in the wall's sense, ∫v and length of the boundary, sum and number of fixed coordinates
+
 
 @njit(nogil=True, cache=True)
 def slopes(family, n_families, offsets, kept, kinds, sums):
@@ -36,79 +38,50 @@ def slopes(family, n_families, offsets, kept, kinds, sums):
 
 
 @njit(nogil=True, cache=True)
-def place_corners(xy, vertices, offsets, family, arcs_by_family, family_offsets, angles, kept, kinds, sums, reach):
+def place_corners(xy, vertices, offsets, family, arcs_by_family, family_offsets, angles, kept, kinds, sums, tolerance):
     """Give each corner its place; families are placed in order, and what an earlier one has placed stays.
 
     Parameters
     ----------
+    xy, vertices, offsets, tolerance : as `cut_into_walls` takes them
+    kept, kinds, sums : as it returns them
     family, angles : (arc,) family (-1: the arc stays as it is) and its main direction
-    arcs_by_family, family_offsets : arcs of each family
-    reach : m, how far a corner at an oblique wall may leave the vertex that it was
+    arcs_by_family, family_offsets : the arcs of each family
 
     Returns
     -------
-    (vertex, 2) m
+    (vertex, 2) m. A corner keeps the coordinates that none of its walls tells: oblique ones tell none.
     """
+    n = len(xy)
     placed = xy.copy()
-    is_fixed = np.zeros(len(xy), np.bool_)
+    is_fixed = np.zeros(n, np.bool_)
     for arc in range(len(family)):
         if family[arc] < 0:
             is_fixed[vertices[offsets[arc] : offsets[arc + 1]]] = True
-    n = len(xy)
-    forest = np.arange(2 * n)  # v of each vertex, then u
-    known = np.zeros(2 * n, np.bool_)
-    top = np.zeros(2 * n)
-    bottom = np.zeros(2 * n)
-    plain = np.zeros((2 * n, 2))
-    pinned = np.zeros((2 * n, 2))
+    forest = np.arange(2 * n)  # of coordinates: v of each vertex, then u of each; those along one wall are one
+    walls = np.zeros((2 * n, _SUMS))
     for f in range(len(family_offsets) - 1):
         arcs = arcs_by_family[family_offsets[f] : family_offsets[f + 1]]
-        for arc in arcs:
+        for arc in arcs:  # coordinates that an earlier family has used start anew
             for k in range(offsets[arc], offsets[arc + 1]):
-                if kept[k]:
-                    for slot in (vertices[k], vertices[k] + n):
-                        forest[slot] = slot
-                        known[slot] = False
-                        top[slot] = bottom[slot] = 0.0
-                        plain[slot] = 0.0
-                        pinned[slot] = 0.0
+                for slot in (vertices[k], vertices[k] + n):
+                    forest[slot] = slot
+                    walls[slot] = 0.0
         for arc in arcs:
-            _walk(arc, vertices, offsets, kept, kinds, n, forest, known)
+            for k in range(offsets[arc], offsets[arc + 1] - 1):
+                if kept[k] and kinds[k] != OBLIQUE:
+                    shift = 0 if kinds[k] == ALONG else n
+                    unite(forest, vertices[k] + shift, vertices[_next(kept, k)] + shift)
         for arc in arcs:
-            angle = angles[arc]
-            origin = turn(xy[vertices[offsets[arc]], 0], xy[vertices[offsets[arc]], 1], angle)
-            for k in range(offsets[arc], offsets[arc + 1]):
-                if not kept[k]:
-                    continue
-                vertex = vertices[k]
-                if is_fixed[vertex]:
-                    u, v = turn(placed[vertex, 0], placed[vertex, 1], angle)
-                    for slot, value in ((find(forest, vertex), v), (find(forest, vertex + n), u)):
-                        pinned[slot, 0] += value
-                        pinned[slot, 1] += 1
-                if k + 1 < offsets[arc + 1] and kinds[k] != OBLIQUE:
-                    end = vertices[_next(kept, k)]
-                    du, dv = turn(xy[end, 0] - xy[vertex, 0], xy[end, 1] - xy[vertex, 1], angle)
-                    if kinds[k] == ALONG:
-                        slot, run, area, mean, base = find(forest, vertex), du, sums[k, 6], sums[k, 2], origin[1]
-                    else:
-                        slot, run, area, mean, base = find(forest, vertex + n), dv, sums[k, 7], sums[k, 1], origin[0]
-                    sign = 1.0 if run > 0 else -1.0
-                    top[slot] += sign * (area + base * run)
-                    bottom[slot] += sign * run
-                    plain[slot, 0] += mean + base * sums[k, 0]
-                    plain[slot, 1] += sums[k, 0]
+            _add_walls(arc, xy, placed, vertices, offsets, angles[arc], kept, kinds, sums, is_fixed, forest, walls)
         for arc in arcs:
             for k in range(offsets[arc], offsets[arc + 1]):
                 vertex = vertices[k]
-                if not kept[k] or is_fixed[vertex]:
-                    continue
-                u, v = turn(xy[vertex, 0], xy[vertex, 1], angles[arc])
-                if known[vertex]:
-                    v = _value(find(forest, vertex), top, bottom, plain, pinned, reach)
-                if known[vertex + n]:
-                    u = _value(find(forest, vertex + n), top, bottom, plain, pinned, reach)
-                placed[vertex, 0], placed[vertex, 1] = turn(u, v, -angles[arc])
+                if kept[k] and not is_fixed[vertex]:
+                    u, v = turn(xy[vertex, 0], xy[vertex, 1], angles[arc])
+                    v = _number(walls[find(forest, vertex)], v, tolerance)
+                    u = _number(walls[find(forest, vertex + n)], u, tolerance)
+                    placed[vertex, 0], placed[vertex, 1] = turn(u, v, -angles[arc])
         for arc in arcs:
             for k in range(offsets[arc], offsets[arc + 1]):
                 if kept[k]:
@@ -118,6 +91,7 @@ def place_corners(xy, vertices, offsets, family, arcs_by_family, family_offsets,
 
 @njit(nogil=True, cache=True)
 def _next(kept, k):
+    """The place of the next corner."""
     k += 1
     while not kept[k]:
         k += 1
@@ -125,25 +99,45 @@ def _next(kept, k):
 
 
 @njit(nogil=True, cache=True)
-def _walk(arc, vertices, offsets, kept, kinds, n, forest, known):
-    """Unite the coordinates at both ends of each wall of an arc."""
-    for k in range(offsets[arc], offsets[arc + 1] - 1):
-        if kept[k] and kinds[k] != OBLIQUE:
-            shift = 0 if kinds[k] == ALONG else n
-            a, b = vertices[k] + shift, vertices[_next(kept, k)] + shift
-            unite(forest, a, b)
-            known[a] = known[b] = True
+def _add_walls(arc, xy, placed, vertices, offsets, angle, kept, kinds, sums, is_fixed, forest, walls):
+    """Add what the walls of an arc, and its fixed vertices, tell about coordinates."""
+    n = len(xy)
+    first = vertices[offsets[arc]]
+    u0, v0 = turn(xy[first, 0], xy[first, 1], angle)  # sums are relative to the arc's first vertex
+    for k in range(offsets[arc], offsets[arc + 1]):
+        if not kept[k]:
+            continue
+        vertex = vertices[k]
+        if is_fixed[vertex]:
+            u, v = turn(placed[vertex, 0], placed[vertex, 1], angle)
+            for slot, number in ((find(forest, vertex), v), (find(forest, vertex + n), u)):
+                walls[slot, 4] += number
+                walls[slot, 5] += 1
+        if k + 1 < offsets[arc + 1] and kinds[k] != OBLIQUE:
+            end = vertices[_next(kept, k)]
+            du, dv = turn(xy[end, 0] - xy[vertex, 0], xy[end, 1] - xy[vertex, 1], angle)
+            if kinds[k] == ALONG:
+                slot, run, area, moment, base = find(forest, vertex), du, sums[k, 6], sums[k, 2], v0
+            else:
+                slot, run, area, moment, base = find(forest, vertex + n), dv, sums[k, 7], sums[k, 1], u0
+            sign = 1.0 if run > 0 else -1.0
+            walls[slot, 0] += sign * (area + base * run)
+            walls[slot, 1] += sign * run
+            walls[slot, 2] += moment + base * sums[k, 0]
+            walls[slot, 3] += sums[k, 0]
 
 
 @njit(nogil=True, cache=True)
-def _value(slot, top, bottom, plain, pinned, reach):
-    """The number of a wall: that of its fixed vertices, or else the mean that keeps the area."""
-    if pinned[slot, 1] > 0:
-        return pinned[slot, 0] / pinned[slot, 1]
-    mean = plain[slot, 0] / plain[slot, 1]
-    if bottom[slot] > reach and abs(top[slot] / bottom[slot] - mean) < reach:
-        return top[slot] / bottom[slot]
-    return mean
+def _number(wall, before, tolerance):
+    """The coordinate of a wall: that of its fixed vertices, or else the mean that keeps the area."""
+    if wall[3] == 0:  # no wall
+        return before
+    if wall[5] > 0:
+        return wall[4] / wall[5]
+    mean = wall[2] / wall[3]
+    if wall[1] > tolerance and abs(wall[0] / wall[1] - mean) < tolerance:
+        return wall[0] / wall[1]
+    return mean  # too short, or too crooked, for its area to tell
 
 
 def only_corners(
