@@ -351,6 +351,8 @@ def test_real_footprints_are_met_better_than_before(footprints, pixel, noise_px)
     assert gain[1] > gain[0]
     single = np.isin(before["class"], np.setdiff1d(before["class"], _with_neighbours(before)))
     assert after.regularized[single].mean() > 0.8
+    shuffled = regularize(before.iloc[::-1]).iloc[::-1]
+    assert (shuffled.geometry.normalize().to_wkb() == after.geometry.normalize().to_wkb()).all()
 
 
 def _with_neighbours(polygons: gpd.GeoDataFrame) -> np.ndarray:

@@ -79,13 +79,23 @@ def _families(arcs: Arcs, xy: np.ndarray, frozen: np.ndarray, tolerance: float) 
     length2 = (steps**2).sum(axis=1)
     weight = np.add.reduceat(length2, offsets[:-1])
     doubt = np.arctan2(tolerance, np.sqrt(np.maximum.reduceat(length2, offsets[:-1])))
-    first_arc = np.zeros(len(weight), np.int64)
-    first_arc[arcs.sides[::-1, 0]] = np.arange(len(arcs.sides))[::-1]
-    by_weight = np.lexsort((first_arc, -weight, arcs.groups))
+    place = _places(arcs)
+    by_weight = np.lexsort((place, -weight, arcs.groups))
     family = _gather(arcs.groups, frozen, main_direction(steps, offsets), _SAME_DIRECTION + doubt, by_weight)
-    owner = np.repeat(family, np.diff(offsets))
-    order = np.argsort(owner, kind="stable")
+    owner, place = np.repeat(family, np.diff(offsets)), np.repeat(place, np.diff(offsets))
+    order = np.lexsort((place, owner))
     return family, main_direction(steps[order], np.searchsorted(owner[order], np.arange(family.max() + 2)))
+
+
+def _places(arcs: Arcs) -> np.ndarray:
+    """(polygon,) an order that follows from the arcs, not from the order of rows, so that sums have the same digits."""
+    polygon, arc = arcs.sides.ravel(), np.repeat(np.arange(len(arcs.sides)), 2)
+    polygon, arc = polygon[polygon >= 0], arc[polygon >= 0]
+    first = np.full(len(arcs.groups), len(arcs.sides))
+    np.minimum.at(first, polygon, arc)
+    place = np.empty(len(first), np.int64)
+    place[np.lexsort((np.bincount(polygon, arc), first))] = np.arange(len(first))
+    return place
 
 
 @njit(nogil=True, cache=True)

@@ -2,8 +2,9 @@
 
 The boundary of an arc is cut at the vertices that Douglas and Peucker (1973) leave, into the walls whose squared
 distances from it, plus a price for each wall, are least: optimal partitioning (Jackson et al. 2005, "An algorithm for
-optimal partitioning of data on an interval") with moments of the boundary as prefix sums. Two walls along the main
-direction never follow each other, so each corner is square or touches an oblique wall.
+optimal partitioning of data on an interval"), pruned (Killick et al. 2012, "Optimal detection of changepoints with a
+linear computational cost"), with moments of the boundary as prefix sums. Two walls along the main direction never
+follow each other, so each corner is square or touches an oblique wall.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _WALL = 1.5  # price of a wall, in cubes of the tolerance: of the distance², su
 _OBLIQUE_WALL = 8.0
 _SHORT_WALL = 8.0  # more for walls that are shorter than the tolerance
 _NODE = 2.0  # an end at a node counts as so many tolerances of boundary, so that walls of other arcs are met there
+_LONGEST = 32  # edges whose directions are tried
 _MOMENTS = 8  # length, ∫u, ∫v, ∫u², ∫uv, ∫v² by length, ∫v du, ∫u dv
 
 
@@ -57,8 +59,8 @@ def corner_candidates(xy, vertices, offsets, tolerance):
 def main_direction(steps, offsets):
     """The direction that most edges of each owner follow or cross: (owner,) angle in radians, 0 to π/2.
 
-    It minimises Σ length² · |sin 2(direction - angle)| over the directions of the edges themselves (the sum is
-    concave between them), and is then the mean over the edges within 15° of it.
+    It minimises Σ length² · |sin 2(direction - angle)| over the directions of the longest edges (the sum is concave
+    between directions of edges), and is then the mean over the edges within 15° of it.
 
     steps : (edge, 2), offsets : (owner + 1,)
     """
@@ -68,9 +70,7 @@ def main_direction(steps, offsets):
         length2 = mine[:, 0] ** 2 + mine[:, 1] ** 2
         angle = np.arctan2(mine[:, 1], mine[:, 0])
         best, least = 0.0, np.inf
-        for k in range(len(mine)):
-            if length2[k] * 25 < length2.max():
-                continue
+        for k in np.argsort(-length2, kind="mergesort")[:_LONGEST]:
             cost = 0.0
             for i in range(len(mine)):
                 cost += length2[i] * abs(np.sin(2 * (angle[i] - angle[k])))
@@ -153,23 +153,21 @@ def _partition(sums, u, v, places, tolerance, kinds, kept):
     cheapest = np.full((n, 3), -1)  # kind of the best wall before one of each kind
     cost[0] = 0.0
     cheapest[0] = 0
+    open_places = np.zeros(n, np.int64)  # where the wall that ends at j may start
+    n_open = 1
+    distances = np.empty((n, 3))
     for j in range(1, n):
-        for i in range(j):
+        for k in range(n_open):
+            i = open_places[k]
             uu, uv, vv = central(sums[j], sums[i])
             du, dv = abs(u[places[j]] - u[places[i]]), abs(v[places[j]] - v[places[i]])
+            distances[k] = vv, uu, (uu + vv) / 2 - np.sqrt(((uu - vv) / 2) ** 2 + uv * uv)
             for kind in range(3):
-                if kind == ALONG:
-                    price, length = vv + _WALL * unit, du
-                elif kind == ACROSS:
-                    price, length = uu + _WALL * unit, dv
-                else:
-                    price = (uu + vv) / 2 - np.sqrt(((uu - vv) / 2) ** 2 + uv * uv) + _OBLIQUE_WALL * unit
-                    length = np.hypot(du, dv)
-                if length < tolerance:
-                    price += _SHORT_WALL * unit
-                price += cost[i, cheapest[i, kind]]
-                if price < cost[j, kind]:
-                    cost[j, kind] = price
+                length = (du, dv, np.hypot(du, dv))[kind]
+                price = (_OBLIQUE_WALL if kind == OBLIQUE else _WALL) + (_SHORT_WALL if length < tolerance else 0.0)
+                distances[k, kind] += cost[i, cheapest[i, kind]]
+                if distances[k, kind] + price * unit < cost[j, kind]:
+                    cost[j, kind] = distances[k, kind] + price * unit
                     start[j, kind] = i
         for kind in range(3):
             best = -1
@@ -177,6 +175,15 @@ def _partition(sums, u, v, places, tolerance, kinds, kept):
                 if (before != kind or kind == OBLIQUE) and (best < 0 or cost[j, before] < cost[j, best]):
                     best = before
             cheapest[j, kind] = best
+        still_open = 0
+        for k in range(n_open):  # from the others no wall will be worth it that a cut at j does not make cheaper
+            for kind in range(3):
+                if distances[k, kind] < cost[j, cheapest[j, kind]] + _SHORT_WALL * unit:
+                    open_places[still_open] = open_places[k]
+                    still_open += 1
+                    break
+        open_places[still_open] = j
+        n_open = still_open + 1
     kept[:] = False
     j = n - 1
     kind = int(np.argmin(cost[j]))
