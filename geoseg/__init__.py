@@ -30,6 +30,7 @@ _HOME = {
     "open_class_map": "geoseg.classmap",
     "open_scene": "geoseg.scene",
     "sieve": "geoseg.polygons",
+    "regularize": "geoseg.polygons",
     "vectorize": "geoseg.polygons",
     "write_class_map": "geoseg.classmap",
 }

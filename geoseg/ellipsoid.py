@@ -20,8 +20,10 @@ from geoseg.errors import SceneError
 
 __all__ = [
     "Panels",
+    "ground_frames",
     "ground_steps",
     "has_equal_rows",
+    "horizontal_crs",
     "plain_crs",
     "row_areas",
     "row_panels",
@@ -55,7 +57,20 @@ def plain_crs(geobox: GeoBox) -> pyproj.CRS:
     """
     if geobox.crs is None:
         raise SceneError("Areas need a CRS, but the raster has none. Give it with --crs (crs=).")
-    crs = pyproj.CRS.from_user_input(geobox.crs.to_wkt())
+    return horizontal_crs(pyproj.CRS.from_user_input(geobox.crs.to_wkt()))
+
+
+def horizontal_crs(crs: pyproj.CRS) -> pyproj.CRS:
+    """A CRS without its vertical part and its datum shift.
+
+    Raises
+    ------
+    SceneError
+        It is not tied to an ellipsoid.
+
+    >>> horizontal_crs(pyproj.CRS("EPSG:7415")).name
+    'Amersfoort / RD New'
+    """
     while crs.is_bound or crs.is_compound:
         crs = crs.source_crs if crs.is_bound else crs.sub_crs_list[0]  # type: ignore[assignment]
     if crs.ellipsoid is None or crs.geodetic_crs is None or crs.is_geocentric:
@@ -150,6 +165,28 @@ def ground_steps(
         product = ((affine.a * by_x + affine.d * by_y) * (affine.b * by_x + affine.e * by_y)).sum(axis=0)
         results = area, east, south, product / (east * south)
     return tuple(values.reshape(cols.shape) for values in results)  # type: ignore[return-value]
+
+
+def ground_frames(crs: pyproj.CRS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Matrices that turn small steps in a CRS into metres on the ground: float64 (place, 2, 2).
+
+    Not finite off the Earth. A step (dx, dy) near a place is as long as ``frame @ (dx, dy)``, and angles are true;
+    the first axis stays where it is (the Cholesky factor of the metric).
+
+    >>> ground_frames(pyproj.CRS("EPSG:4326"), np.array([10.0]), np.array([60.0]))[0].diagonal().round(1).tolist()
+    [55800.0, 111412.3]
+    """
+    crs = horizontal_crs(crs)
+    inverse = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+    radius = _radii(crs)[0] if crs.is_projected else 1.0
+    step = radius / crs.axis_info[0].unit_conversion_factor * _STENCIL_STEP / 100
+    frames = np.zeros((len(x), 2, 2))
+    with np.errstate(invalid="ignore"):
+        by_x, by_y = _derivatives(crs, inverse, x, y, step)
+        frames[:, 0, 0] = np.linalg.norm(by_x, axis=0)
+        frames[:, 0, 1] = (by_x * by_y).sum(axis=0) / frames[:, 0, 0]
+        frames[:, 1, 1] = np.linalg.norm(np.cross(by_x, by_y, axis=0), axis=0) / frames[:, 0, 0]
+    return frames
 
 
 def _radii(crs: pyproj.CRS) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from geoseg.polygons.cut import clip, limit_vertices, split_by_grid, split_by_zones
 from geoseg.polygons.measure import polygon_areas, polygon_perimeters
+from geoseg.polygons.regularize import regularize
 from geoseg.polygons.sieve import sieve
 from geoseg.polygons.vectorize import iter_polygons, vectorize
 
@@ -11,6 +12,7 @@ __all__ = [
     "limit_vertices",
     "polygon_areas",
     "polygon_perimeters",
+    "regularize",
     "sieve",
     "split_by_grid",
     "split_by_zones",
