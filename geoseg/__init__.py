@@ -29,9 +29,9 @@ _HOME = {
     "map_scene": "geoseg.pipeline",
     "open_class_map": "geoseg.classmap",
     "open_scene": "geoseg.scene",
-    "sieve": "geoseg.polygons",
     "regularize": "geoseg.polygons",
-    "vectorize": "geoseg.polygons",
+    "sieve": "geoseg.polygons",
+    "vectorize": "geoseg.layer",
     "write_class_map": "geoseg.classmap",
 }
 

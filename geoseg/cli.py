@@ -42,6 +42,13 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 Connectivity = Annotated[
     int, typer.Option("--connectivity", help="4, or 8: pixels that touch at a corner belong together.")
 ]
+MinArea = Annotated[
+    str | None, typer.Option("--min-area", help="Fill smaller regions by their neighbours: 500m2, 0.05ha, 9px.")
+]
+Simplify = Annotated[
+    str | None, typer.Option("--simplify", help="Leave out vertices where borders move by at most this: 1px, 3m.")
+]
+Smooth = Annotated[bool, typer.Option("--smooth", help="Round the borders, by at most as much again.")]
 Crs = Annotated[str | None, typer.Option("--crs", help="The CRS of a raster that has none, or another one to work in.")]
 
 
@@ -74,6 +81,9 @@ def map_(
     workers: Annotated[int, typer.Option(help="Blocks computed at the same time.")] = 1,
     cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://...")] = None,
     connectivity: Connectivity = 4,
+    min_area: MinArea = None,
+    simplify: Simplify = None,
+    smooth: Smooth = False,
     format: Annotated[str, typer.Option("--format", help="Polygon formats: gpkg,parquet,fgb,geojson,shp.")] = "gpkg",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -97,6 +107,9 @@ def map_(
             workers=workers,
             cluster=cluster,
             connectivity=connectivity,
+            min_area=min_area,
+            simplify=simplify,
+            smooth=smooth,
             formats=format.split(","),
             overwrite=overwrite,
             progress=progress,
@@ -108,37 +121,63 @@ def map_(
 
 @app.command()
 def vectorize(
-    raster: Annotated[Path, typer.Argument(help="Any categorical raster with one band.")],
+    raster: Annotated[Path, typer.Argument(help="Any categorical raster.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The layer; its suffix chooses the format.")] = Path(
         "polygons.gpkg"
     ),
+    band: Annotated[int | None, typer.Option(help="The band, from 1, where the raster has several.")] = None,
     confidence: Annotated[
         Path | None, typer.Option(help="A raster of the same grid, averaged over each polygon.")
     ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Only these: names of the legend or values, building,road.")
+    ] = None,
     connectivity: Connectivity = 4,
+    min_area: MinArea = None,
+    simplify: Simplify = None,
+    smooth: Smooth = False,
+    regularize: Annotated[
+        bool, typer.Option("--regularize", help="Square buildings; choose their class with --classes.")
+    ] = False,
+    clip: Annotated[Path | None, typer.Option(help="Keep what lies in the polygons of this file.")] = None,
+    split: Annotated[str | None, typer.Option(help="grid (tiles of 2048 pixels), or a file of zones.")] = None,
+    zone_column: Annotated[str | None, typer.Option(help="The column with the names of zones.")] = None,
+    max_vertices: Annotated[int | None, typer.Option(help="Halve polygons that have more vertices.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Strips traced at once; by default one for each core.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://...")] = None,
     crs: Crs = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Turn a categorical raster into polygons with class names, areas and a QGIS style."""
-    from geoseg import export
-    from geoseg.areas import with_no_data_row
-    from geoseg.classmap import classes_of, open_class_map
-    from geoseg.polygons import iter_polygons
+    from geoseg.classmap import open_class_map
+    from geoseg.layer import Cuts, only_classes, write_layer
 
     _refuse_existing(out, overwrite)
-    cover = open_class_map(raster, crs=crs)
+    cuts = Cuts(clip, split, zone_column, max_vertices)
+    cover = open_class_map(raster, band=band, crs=crs)
     percent = None if confidence is None else open_class_map(confidence, crs=crs)
+    if classes is not None:
+        cover = only_classes(cover, [name.strip() for name in classes.split(",")])
     with make_progress(quiet=quiet) as progress:
-        progress.stage("areas")
-        areas = with_no_data_row(geoseg.class_areas(cover))
         progress.stage("polygons")
-        batches = iter_polygons(cover, confidence=percent, connectivity=connectivity)
-        legend = classes_of(cover, values=areas["class"][:-1])  # the last row is what has no data
-        export.write_polygons(batches, out, classes=legend, areas=areas, multi=connectivity == 8)
+        layer = write_layer(
+            cover,
+            out,
+            cuts=cuts,
+            squared=regularize,
+            confidence=percent,
+            connectivity=connectivity,
+            min_area=min_area,
+            simplify=simplify,
+            smooth=smooth,
+            threads=threads,
+            cluster=cluster,
+        )
     if not quiet:
-        typer.echo(f"The polygons are in {out}.")
+        for line in layer.describe():
+            typer.echo(line)
 
 
 @app.command()

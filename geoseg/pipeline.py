@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from geoseg.blocks import BlockStore, Report, check_memory, run_blocks
 from geoseg.classmap import BlockWriter, open_blocks, write_class_map, write_confidence_map
 from geoseg.errors import OptionError, OutputError
 from geoseg.files import check_folder, remove_leftovers
+from geoseg.layer import write_layer
 from geoseg.model import Model
-from geoseg.polygons import iter_polygons
+from geoseg.polygons import Outlines, iter_sieved
 from geoseg.progress import Progress
 from geoseg.scene import open_scene
 from geoseg.semantic import Plan, make_plan
@@ -70,6 +71,9 @@ def map_scene(
     workers: int = 1,
     cluster: str | None = None,
     connectivity: int = 4,
+    min_area: str | float | None = None,
+    simplify: str | float | None = None,
+    smooth: bool = False,
     formats: Sequence[str] = ("gpkg",),
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -97,6 +101,11 @@ def map_scene(
         Address of a Dask scheduler; without it an active `dask.distributed.Client` is used, or threads.
     connectivity
         4 or 8: whether pixels that touch at a corner only belong to one polygon.
+    min_area
+        Regions smaller than this (``"500m2"``, ``"0.05ha"``, ``"9px"``) are filled by their neighbours, in the class
+        map and so in everything made of it; see `geoseg.sieve`. Confidence stays as it was.
+    simplify, smooth
+        How the polygons are drawn; see `geoseg.vectorize`.
     formats
         Formats of the polygon layer: gpkg, parquet, fgb, geojson, shp.
     overwrite
@@ -127,7 +136,7 @@ def map_scene(
     progress = progress or Progress()
     clock = _Clock(progress)
     formats = _check_formats(formats)
-    _check_connectivity(connectivity)
+    outlines = Outlines(connectivity, min_area, simplify, smooth)
     _check_overwrite(Path(out), overwrite)
 
     clock.stage("open")
@@ -142,6 +151,7 @@ def map_scene(
         resolution=resolution,
         value_range=value_range,
     )
+    outlines.check(plan.scene.geobox)
     final, work = _prepare_folders(Path(out), overwrite)
     _check_cost(plan, workers, work)
 
@@ -159,6 +169,9 @@ def map_scene(
         plan.scene.geobox,
         model.spec.classes,
     )
+    if min_area is not None:
+        clock.stage("sieve")
+        cover = _sieved(cover, work / "sieved.tif", outlines)
     clock.stage("areas")
     areas = class_areas(cover["class"])
     table = with_no_data_row(areas)
@@ -168,11 +181,20 @@ def map_scene(
     write_confidence_map(cover["confidence"], work / "confidence.tif", overwrite=True)
     clock.stage("polygons")
     for suffix in formats:
-        _write_polygons(cover, work / f"polygons.{suffix}", table, scene.geobox.crs, connectivity)
+        write_layer(
+            cover["class"],
+            work / f"polygons.{suffix}",
+            areas=areas,
+            crs=scene.geobox.crs,
+            confidence=cover["confidence"],
+            connectivity=connectivity,
+            simplify=simplify,
+            smooth=smooth,
+        )
     clock.stage("preview")
     export.write_preview(work / "preview.png", plan.scene, cover["class"], title=scene.name, areas=areas)
 
-    record = _record(source, plan, areas, clock, blocks, formats, connectivity, workers, cluster)
+    record = _record(source, plan, areas, clock, blocks, formats, outlines, workers, cluster)
     export.write_record(work / "run.json", record)
     _publish(work, final)
     return MapResult(final, areas, clock.seconds)
@@ -187,13 +209,17 @@ def _classify_into(plan: Plan, store: BlockStore, block: Block, report: Report) 
             report(classes.size)
 
 
-def _write_polygons(cover: xr.Dataset, path: Path, areas: pd.DataFrame, crs: Any, connectivity: int) -> None:
-    from geoseg.classmap import classes_of
+def _sieved(cover: xr.Dataset, path: Path, outlines: Outlines) -> xr.Dataset:
+    """The map with its small regions filled, through a file as large as it."""
+    from geoseg.classmap import classes_of, geobox_of
 
-    batches = iter_polygons(cover["class"], confidence=cover["confidence"], connectivity=connectivity)
-    export.write_polygons(
-        batches, path, classes=classes_of(cover["class"]), areas=areas, crs=crs, multi=connectivity == 8
-    )
+    geobox = geobox_of(cover["class"])
+    path.unlink(missing_ok=True)  # of a run that was broken off
+    with BlockWriter(path, geobox) as writer:
+        for row0, values, confidence in iter_sieved(cover["class"], cover["confidence"], outlines):
+            assert confidence is not None  # it was given
+            writer.write(row0, values, confidence)
+    return open_blocks([(path, 0, 0)], geobox, classes_of(cover["class"]))
 
 
 def _load(model: Model | str | Path, device: str | None, workers: int, batch: int | None) -> Model:
@@ -214,11 +240,6 @@ def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:
             f"The polygon formats are {', '.join(known)}, but --format is {', '.join(wanted) or 'empty'}."
         )
     return wanted
-
-
-def _check_connectivity(connectivity: int) -> None:
-    if connectivity not in (4, 8):
-        raise OptionError(f"The connectivity is 4 or 8, but is {connectivity}. Change --connectivity.")
 
 
 def _check_overwrite(out: Path, overwrite: bool) -> None:
@@ -279,7 +300,7 @@ def _record(
     clock: _Clock,
     blocks: Sequence[Block],
     formats: Sequence[str],
-    connectivity: int,
+    outlines: Outlines,
     workers: int,
     cluster: str | None,
 ) -> dict[str, Any]:
@@ -294,7 +315,10 @@ def _record(
             "margin_px": tiling.margin_px,
             "block_px": tiling.block_px,
             "value_range": plan.value_range,
-            "connectivity": connectivity,
+            **{
+                name: str(value) if name in ("min_area", "simplify") and value is not None else value
+                for name, value in asdict(outlines).items()
+            },
             "formats": list(formats),
             "workers": workers,
             "cluster": cluster,
@@ -316,6 +340,7 @@ def _record(
 def _publish(work: Path, final: Path) -> None:
     """Give the finished folder its name; an older one is removed only when the new one has taken its place."""
     shutil.rmtree(work / "blocks")
+    (work / "sieved.tif").unlink(missing_ok=True)
     if not final.exists():
         work.replace(final)
         return

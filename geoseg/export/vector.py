@@ -93,7 +93,7 @@ def write_polygons(
     path: str | os.PathLike[str],
     *,
     classes: Iterable[ClassInfo],
-    areas: pd.DataFrame | None = None,
+    areas: pd.DataFrame | Callable[[], pd.DataFrame] | None = None,
     crs: Any = None,
     layer: str = "polygons",
     multi: bool = False,
@@ -113,7 +113,7 @@ def write_polygons(
     classes
         The classes of the map, for the style. Values of the polygons that are not among them are styled, too.
     areas
-        The table of `geoseg.areas.class_areas`, for a GeoPackage.
+        The table of `geoseg.areas.class_areas`, for a GeoPackage; or what gives it when all batches have passed.
     crs
         Write in this CRS (anything that pyproj takes). Each vertex is moved by itself, so neighbours keep
         sharing their edges; the columns keep the true areas. GeoJSON is always in EPSG:4326 (RFC 7946).
@@ -163,7 +163,8 @@ def write_polygons(
         try:
             _write_gdal(stream, beside, layer=layer)
             if suffix == ".gpkg":
-                finish_geopackage(beside, layer=layer, style=polygon_qml(*stream.legend(infos)), areas=areas)
+                table = areas() if callable(areas) else areas
+                finish_geopackage(beside, layer=layer, style=polygon_qml(*stream.legend(infos)), areas=table)
         except (*_DRIVER_ERRORS, sqlite3.Error) as error:
             free_bytes = shutil.disk_usage(target.parent).free
             raise OutputError(

@@ -4,11 +4,14 @@ from geoseg.polygons.cut import clip, limit_vertices, split_by_grid, split_by_zo
 from geoseg.polygons.measure import polygon_areas, polygon_perimeters
 from geoseg.polygons.regularize import regularize
 from geoseg.polygons.sieve import sieve
+from geoseg.polygons.source import Outlines, iter_sieved
 from geoseg.polygons.vectorize import iter_polygons, vectorize
 
 __all__ = [
+    "Outlines",
     "clip",
     "iter_polygons",
+    "iter_sieved",
     "limit_vertices",
     "polygon_areas",
     "polygon_perimeters",

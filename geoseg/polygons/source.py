@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
 import numpy as np
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from geoseg.areas import PixelAreas
 from geoseg.blocks import map_in_order
@@ -19,9 +20,9 @@ from geoseg.polygons.pending import StripRows
 from geoseg.polygons.sieve import sieve_strips, smallest_size
 from geoseg.polygons.simplify import BAND_ROWS, find_flags
 from geoseg.polygons.strip import Strip
-from geoseg.units import Area, Length, parse_length, with_unit
+from geoseg.units import Area, Length, parse_area, parse_length, with_unit
 
-__all__ = ["Outlines", "strips_of"]
+__all__ = ["Outlines", "iter_sieved", "strips_of"]
 
 _TABLE_ROWS = 1024  # of areas that are asked for at once
 
@@ -42,12 +43,29 @@ class Outlines:
     def __post_init__(self) -> None:
         if self.connectivity not in (4, 8):
             raise OptionError(f"Pixels are connected by 4 or 8 neighbours, but connectivity={self.connectivity!r}.")
+        if self.min_area is not None:
+            parse_area(self.min_area)
+        if self.simplify is not None:
+            parse_length(self.simplify)
+
+    def check(self, geobox: GeoBox) -> None:
+        """Refuse sizes that mean nothing on a grid, before it is read."""
+        if self.min_area is not None:
+            with_unit(parse_area(self.min_area), geobox)
+        if self.tolerance is not None:
+            with_unit(self.tolerance, geobox)
 
     @property
     def tolerance(self) -> Length | None:
         """How far simplification may move a border; smoothing may move it as far again."""
         length = "1px" if self.smooth and self.simplify is None else self.simplify
         return None if length is None else parse_length(length)
+
+    @property
+    def largest_shift(self) -> Length | None:
+        """How far a border may move in all."""
+        tolerance = self.tolerance
+        return None if tolerance is None else replace(tolerance, value=tolerance.value * (2 if self.smooth else 1))
 
 
 def strips_of(
@@ -75,22 +93,7 @@ def strips_of(
         Bands whose borders are simplified at the same time.
     """
     integers = Integers(class_map.dtype, nodata_of(class_map))
-    width = class_map.shape[1]
-    rows: Iterable[StripRows] = (
-        (row0, integers.convert(values), percent)
-        for row0, values, percent in read_rows(class_map, confidence, strip_rows)
-    )
-    if outlines.min_area is not None:
-        minimum, sizes = smallest_size(class_map, outlines.min_area)
-        rows = sieve_strips(
-            rows,
-            width,
-            dtype=integers.dtype,
-            nodata=integers.nodata,
-            connectivity=outlines.connectivity,
-            minimum=minimum,
-            areas=sizes,
-        )
+    rows = iter_sieved(class_map, confidence, outlines, strip_rows=strip_rows)
     flagged: Iterable[tuple[StripRows, np.ndarray | None]] = ((part, None) for part in rows)
     if outlines.tolerance is not None:
         tolerance = with_unit(outlines.tolerance, geobox_of(class_map))
@@ -104,6 +107,35 @@ def strips_of(
             start, stop = row0, min(max(end, row0 + _TABLE_ROWS), class_map.shape[0])
             knots, coefs = areas.table(start, stop)
         yield Strip(values, knots, coefs[row0 - start : end - start], percent, flags)
+
+
+def iter_sieved(
+    class_map: xr.DataArray, confidence: xr.DataArray | None, outlines: Outlines, *, strip_rows: int = 64
+) -> Iterator[StripRows]:
+    """The rows of a map as `Integers` has them, with small regions filled where that is asked for.
+
+    Yields
+    ------
+    row0, values, confidence
+        A strip's first row, its values and its confidence (row, col).
+    """
+    integers = Integers(class_map.dtype, nodata_of(class_map))
+    rows = (
+        (row0, integers.convert(values), percent)
+        for row0, values, percent in read_rows(class_map, confidence, strip_rows)
+    )
+    if outlines.min_area is None:
+        return rows
+    minimum, areas = smallest_size(class_map, outlines.min_area)
+    return sieve_strips(
+        rows,
+        class_map.shape[1],
+        dtype=integers.dtype,
+        nodata=integers.nodata,
+        connectivity=outlines.connectivity,
+        minimum=minimum,
+        areas=areas,
+    )
 
 
 def _bands(rows: Iterable[StripRows]) -> Iterator[list[StripRows]]:

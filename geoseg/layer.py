@@ -1,0 +1,410 @@
+"""A class map → a layer of polygons: sieved, traced, simplified, squared, cut, and in memory or in a file.
+
+This is the way of `geoseg vectorize`, and the last part of `geoseg map`. Each step takes batches and gives batches, so
+memory does not grow with the map (except where buildings are squared: then all polygons are there at once).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import dask.array
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from geoseg import export, polygons
+from geoseg.areas import class_areas, with_no_data_row
+from geoseg.classmap import class_names, classes_of, geobox_of, nodata_of
+from geoseg.errors import OptionError
+from geoseg.polygons import regularize as square
+from geoseg.units import Area, Length
+
+__all__ = ["Cuts", "Layer", "iter_layer", "only_classes", "vectorize", "write_layer"]
+
+_TILE_PX = 2048
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How the polygons of a layer are cut."""
+
+    clip: str | os.PathLike[str] | gpd.GeoDataFrame | None = None
+    """The area to keep: polygons, or a file of them."""
+    split: str | os.PathLike[str] | gpd.GeoDataFrame | None = None
+    """``"grid"`` (tiles of 2048 pixels), or zones: polygons, or a file of them."""
+    zone_column: str | None = None
+    """The column with the names of zones; needed where there are several."""
+    max_vertices: int | None = None
+    """Polygons with more vertices are halved."""
+
+    def __post_init__(self) -> None:
+        for name in ("clip", "split"):
+            area = getattr(self, name)
+            if isinstance(area, str | os.PathLike) and not (name == "split" and area == "grid"):
+                object.__setattr__(self, name, export.read_areas(area))
+        if self.zone_column is not None and not isinstance(self.split, gpd.GeoDataFrame):
+            raise OptionError(
+                f"--zone-column names a column of zones, but --split is {self.split or 'not given'}. Give --split "
+                "zones.gpkg, or leave it out."
+            )
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is cut."""
+        return any(option is not None for option in (self.clip, self.split, self.max_vertices))
+
+    def apply(self, batches: Iterable[gpd.GeoDataFrame], grid: Any) -> Iterable[gpd.GeoDataFrame]:
+        """The pieces of polygons, batch by batch."""
+        if self.clip is not None:
+            batches = polygons.clip(batches, self.clip, grid)
+        if isinstance(self.split, gpd.GeoDataFrame):
+            batches = polygons.split_by_zones(batches, self.split, grid, column=self._zone_column())
+        elif self.split is not None:
+            batches = polygons.split_by_grid(batches, grid, side_px=_TILE_PX)
+        if self.max_vertices is not None:
+            batches = polygons.limit_vertices(batches, grid, max_vertices=self.max_vertices)
+        return batches
+
+    def _zone_column(self) -> str:
+        assert isinstance(self.split, gpd.GeoDataFrame)
+        columns = [str(name) for name in self.split.columns.drop(self.split.geometry.name)]
+        if self.zone_column is not None or len(columns) == 1:
+            return self.zone_column or columns[0]
+        raise OptionError(
+            f"Zones need one column with their names, but there are {', '.join(columns) or 'none'}. Choose with "
+            "--zone-column."
+        )
+
+
+_NO_CUTS = Cuts()
+
+
+def only_classes(class_map: xr.DataArray, wanted: Iterable[str | int]) -> xr.DataArray:
+    """The map with these classes only, lazily; all others become nodata.
+
+    Parameters
+    ----------
+    class_map
+        A map with a nodata value.
+    wanted
+        Names of the legend, or values.
+
+    Raises
+    ------
+    OptionError
+        A name is not in the legend, or the map has no value for nodata.
+
+    Examples
+    --------
+    >>> from odc.geo.geobox import GeoBox
+    >>> from geoseg.classes import ClassInfo
+    >>> from geoseg.classmap import class_map
+    >>> grid = GeoBox.from_bbox((500000, 0, 500030, 10), "EPSG:32632", resolution=10)
+    >>> cover = class_map(np.array([[1, 2, 255]], np.uint8), grid, [ClassInfo(1, "building"), ClassInfo(2, "road")])
+    >>> only_classes(cover, ["building"]).values.tolist()
+    [[1, 255, 255]]
+    """
+    names = {name: value for value, name in class_names(class_map).items()}
+    nodata = nodata_of(class_map)
+    if nodata is None:
+        raise OptionError("Classes are chosen in maps with a nodata value, but this one has none. Set _FillValue.")
+    values = []
+    for item in wanted:
+        if item not in names and not str(item).lstrip("-").isdigit():
+            raise OptionError(
+                f"--classes takes names of the legend or values, but {item!r} is neither; the names are "
+                f"{', '.join(names) or 'missing in this map'}."
+            )
+        values.append(names[str(item)] if item in names else int(item))
+    chosen = class_map.data.astype(class_map.dtype)
+    kept = np.isin(chosen, values) if class_map.chunks is None else chosen.map_blocks(np.isin, values, dtype=bool)
+    where = np.where if class_map.chunks is None else dask.array.where
+    return class_map.copy(data=where(kept, chosen, class_map.dtype.type(nodata)))
+
+
+def iter_layer(
+    class_map: xr.DataArray, *, cuts: Cuts = _NO_CUTS, squared: bool = False, **options: Any
+) -> Iterator[gpd.GeoDataFrame]:
+    """The polygons of a layer, batch by batch.
+
+    Parameters
+    ----------
+    class_map
+        See `vectorize`.
+    cuts
+        How polygons are cut in the end.
+    squared
+        Whether to regularize buildings; keeps all polygons in memory.
+    options
+        Of `geoseg.polygons.iter_polygons`.
+
+    Yields
+    ------
+    GeoDataFrame
+        At least one, which is empty if the map is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from odc.geo.geobox import GeoBox
+    >>> from geoseg.classmap import class_map
+    >>> grid = GeoBox.from_bbox((500000, 0, 500030, 10), "EPSG:32632", resolution=10)
+    >>> [len(batch) for batch in iter_layer(class_map(np.array([[1, 2, 255]], np.uint8), grid, []))]
+    [2]
+    """
+    yield from _finish(polygons.iter_polygons(class_map, **options), class_map, cuts, squared, **options)
+
+
+def _finish(
+    batches: Iterable[gpd.GeoDataFrame], class_map: xr.DataArray, cuts: Cuts, squared: bool, **options: Any
+) -> Iterable[gpd.GeoDataFrame]:
+    """What is done to polygons that are traced."""
+    grid = geobox_of(class_map)
+    if squared:
+        batches = [square(_joined(batches))]
+    if cuts.any:
+        shaped = squared or options.get("simplify") is not None or options.get("smooth", False)
+        batches = cuts.apply((_measured(batch, grid) for batch in batches) if shaped else batches, grid)
+    return batches
+
+
+def _joined(batches: Iterable[gpd.GeoDataFrame]) -> gpd.GeoDataFrame:
+    frames = list(batches)
+    return gpd.GeoDataFrame(pd.concat(frames, ignore_index=True), geometry="geometry", crs=frames[0].crs)
+
+
+def _measured(frame: gpd.GeoDataFrame, grid: Any) -> gpd.GeoDataFrame:
+    """Areas and perimeters of the shapes in place of those of their pixels: pieces are shares of what is cut."""
+    area_m2 = polygons.polygon_areas(frame.geometry, grid)
+    perimeter_m = polygons.polygon_perimeters(frame.geometry, grid)
+    return frame.assign(area_m2=area_m2, area_ha=area_m2 / 1e4, perimeter_m=perimeter_m)
+
+
+def write_layer(
+    class_map: xr.DataArray,
+    path: str | os.PathLike[str],
+    *,
+    areas: pd.DataFrame | None = None,
+    crs: Any = None,
+    cuts: Cuts = _NO_CUTS,
+    squared: bool = False,
+    **options: Any,
+) -> Layer:
+    """Write the polygons of a map to a file, batch by batch.
+
+    Parameters
+    ----------
+    class_map, cuts, squared, options
+        As in `iter_layer`.
+    path
+        Its suffix chooses the format: .gpkg, .parquet, .fgb, .geojson, .shp.
+    areas
+        The table of `class_areas` of the map, as it is before it is sieved; made where it is not given.
+    crs
+        Write in this CRS.
+
+    Returns
+    -------
+    Layer
+        The file, which appears whole or not at all, and what was done to its shapes.
+
+    Raises
+    ------
+    OptionError, MismatchError, SceneError
+        As `vectorize`.
+    OutputError
+        The file cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in export.FORMATS:
+        raise OptionError(
+            f"The suffix must be one of {', '.join(export.FORMATS)}, but the file is {target.name!r}. Rename it."
+        )
+    outlines = polygons.Outlines(*(options.get(name, default) for name, default in _OUTLINES.items()))
+    outlines.check(geobox_of(class_map))
+    tally = _Tally(class_areas(class_map) if areas is None else areas)
+    traced = tally.count(polygons.iter_polygons(class_map, **options))
+    export.write_polygons(
+        tally.count_rows(_finish(traced, class_map, cuts, squared, **options)),
+        target,
+        classes=classes_of(class_map, values=tally.table["class"]),
+        areas=tally.result,
+        crs=crs,
+        multi=cuts.any or outlines.connectivity == 8,
+    )
+    return Layer(target, tally.rows, outlines.largest_shift, tally.changes())
+
+
+_OUTLINES: dict[str, Any] = {"connectivity": 4, "min_area": None, "simplify": None, "smooth": False}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that was written."""
+
+    path: Path
+    """The file."""
+    polygons: int
+    """Rows of the layer."""
+    largest_shift: Length | None
+    """No border was moved by more by simplification and smoothing; None = they are exact."""
+    area_changes: dict[str, float]
+    """Of each class's shapes against its pixels, after simplification and smoothing: 0.01 = 1 % larger."""
+
+    def describe(self) -> list[str]:
+        """Lines for a person: what was done to the shapes, and how many there are."""
+        lines = []
+        if self.largest_shift is not None and self.area_changes:
+            name, change = max(self.area_changes.items(), key=lambda item: abs(item[1]))
+            lines.append(
+                f"No border moved by more than {self.largest_shift.value:g} {self.largest_shift.unit or 'm'}; the area "
+                f"of no class changed by more than {abs(change):.2%} ({name})."
+            )
+        return [*lines, f"{self.polygons:,} polygons are in {self.path}."]
+
+
+class _Tally:
+    """What can be said of a layer when its polygons have passed by: the areas after sieving, and what changed."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table
+        self.rows = 0
+        self._pixels: Counter[int] = Counter()
+        self._areas_m2: dict[int, list[float]] = defaultdict(list)
+        self._drawn_m2: Counter[int] = Counter()
+
+    def count(self, batches: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
+        """Count polygons as they are traced."""
+        for batch in batches:
+            drawn = batch["area_m2"] * (1 + batch["area_change"]) if "area_change" in batch else batch["area_m2"]
+            for value, rows in batch.groupby("class")[["pixels", "area_m2"]]:
+                self._pixels[value] += int(rows["pixels"].sum())
+                self._areas_m2[value].append(math.fsum(rows["area_m2"]))
+                self._drawn_m2[value] += drawn[rows.index].sum()
+            yield batch
+
+    def count_rows(self, batches: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
+        """Count polygons as they are written."""
+        for batch in batches:
+            self.rows += len(batch)
+            yield batch
+
+    def changes(self) -> dict[str, float]:
+        """By how much each class's area changed."""
+        names = dict(zip(self.table["class"], self.table["class_name"], strict=True))
+        return {
+            names.get(value, f"class {value}"): float(self._drawn_m2[value] / math.fsum(parts) - 1)
+            for value, parts in sorted(self._areas_m2.items())
+        }
+
+    def result(self) -> pd.DataFrame:
+        table = self.table.copy()  # with its attrs: what has no data is not sieved
+        pixels = [self._pixels[value] for value in table["class"]]
+        if pixels != table["pixels"].tolist():
+            area_m2 = np.array([math.fsum(self._areas_m2[value]) for value in table["class"]])
+            table["pixels"], table["area_m2"], table["area_ha"] = pixels, area_m2, area_m2 / 1e4
+            table["share"] = area_m2 / area_m2.sum()
+        return with_no_data_row(table)
+
+
+@overload
+def vectorize(class_map: xr.DataArray, *, to: None = None, **options: Any) -> gpd.GeoDataFrame: ...
+
+
+@overload
+def vectorize(class_map: xr.DataArray, *, to: str | os.PathLike[str], **options: Any) -> Path: ...
+
+
+def vectorize(  # type: ignore[misc]  # each call of an overload is a call of this
+    class_map: xr.DataArray,
+    *,
+    to: str | os.PathLike[str] | None = None,
+    confidence: xr.DataArray | None = None,
+    connectivity: int = 4,
+    min_area: str | float | Area | None = None,
+    simplify: str | float | Length | None = None,
+    smooth: bool = False,
+    regularize: bool = False,
+    clip: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
+    split: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
+    zone_column: str | None = None,
+    max_vertices: int | None = None,
+    threads: int | None = None,
+    cluster: str | None = None,
+) -> gpd.GeoDataFrame | Path:
+    """The polygons of any categorical map, as a GeoDataFrame, or streamed to a file of any size.
+
+    Parameters
+    ----------
+    class_map
+        (row, col) integers, numpy or Dask, with a grid and a CRS; also one that geoseg did not make
+        (`open_class_map`).
+    to
+        A file: .gpkg, .parquet, .fgb, .geojson or .shp. Polygons are written as they are finished, and memory holds
+        only what is open.
+    confidence, connectivity, min_area, simplify, smooth, threads, cluster
+        See `geoseg.polygons.vectorize`.
+    regularize
+        Square buildings, see `geoseg.regularize`; keeps all polygons in memory.
+    clip
+        Polygons (a file or a frame): only what lies in them is kept, see `geoseg.polygons.clip`.
+    split
+        ``"grid"``: cut into tiles of 2048 pixels. Or zones (a file or a frame), see `geoseg.polygons.split_by_zones`.
+    zone_column
+        The column with the names of zones.
+    max_vertices
+        Halve polygons that have more, see `geoseg.polygons.limit_vertices`.
+
+    Returns
+    -------
+    GeoDataFrame or Path
+        The polygons, with the columns of `geoseg.polygons.vectorize` and those of the steps asked for; the file where
+        `to` is given. Where shapes are simplified or squared, and then cut, areas and perimeters are the shapes'.
+
+    Raises
+    ------
+    OptionError
+        Values are not integers, an option has a value that it cannot have, or the areas to cut by cannot be used.
+    MismatchError
+        The confidence lies on another grid, or lacks pixels that have a class.
+    SceneError
+        No grid or CRS, or the map cannot be read.
+    OutputError
+        The file cannot be written.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from odc.geo.geobox import GeoBox
+    >>> from geoseg.classmap import class_map
+    >>> grid = GeoBox.from_bbox((500000, 0, 500030, 20), "EPSG:32632", resolution=10)
+    >>> cover = class_map(np.array([[1, 1, 2], [1, 255, 2]], np.uint8), grid, [])
+    >>> vectorize(cover)[["class", "pixels"]].values.tolist()
+    [[1, 3], [2, 2]]
+    >>> file = vectorize(cover, to=Path(tempfile.mkdtemp()) / "cover.parquet")
+    >>> len(gpd.read_parquet(file))
+    2
+    >>> len(vectorize(class_map(np.full((2, 3), 255, np.uint8), grid, [])))
+    0
+    """
+    options: dict[str, Any] = {
+        "confidence": confidence,
+        "connectivity": connectivity,
+        "min_area": min_area,
+        "simplify": simplify,
+        "smooth": smooth,
+        "threads": threads,
+        "cluster": cluster,
+    }
+    cuts = Cuts(clip, split, zone_column, max_vertices)
+    if to is None:
+        return _joined(iter_layer(class_map, cuts=cuts, squared=regularize, **options))
+    return write_layer(class_map, to, cuts=cuts, squared=regularize, **options).path
