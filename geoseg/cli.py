@@ -151,8 +151,8 @@ def vectorize(
     debug: Debug = False,
 ) -> None:
     """Turn a categorical raster into polygons with class names, areas and a QGIS style."""
-    from geoseg.classmap import open_class_map
-    from geoseg.layer import Cuts, only_classes, write_layer
+    from geoseg.classmap import only_classes, open_class_map
+    from geoseg.layer import Cuts, write_layer
 
     _refuse_existing(out, overwrite)
     cuts = Cuts(clip, split, zone_column, max_vertices)

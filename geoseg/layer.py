@@ -6,28 +6,25 @@ memory does not grow with the map (except where buildings are squared: then all 
 
 from __future__ import annotations
 
-import math
 import os
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-import dask.array
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from geoseg import export, polygons
-from geoseg.areas import class_areas, with_no_data_row
-from geoseg.classmap import class_names, classes_of, geobox_of, nodata_of
+from geoseg.areas import PixelAreas, class_areas, with_no_data_row
+from geoseg.classmap import classes_of, geobox_of
 from geoseg.errors import OptionError
 from geoseg.polygons import regularize as square
 from geoseg.units import Area, Length
 
-__all__ = ["Cuts", "Layer", "iter_layer", "only_classes", "vectorize", "write_layer"]
+__all__ = ["Cuts", "Layer", "iter_layer", "vectorize", "write_layer"]
 
 _TILE_PX = 2048
 
@@ -85,49 +82,6 @@ class Cuts:
 
 
 _NO_CUTS = Cuts()
-
-
-def only_classes(class_map: xr.DataArray, wanted: Iterable[str | int]) -> xr.DataArray:
-    """The map with these classes only, lazily; all others become nodata.
-
-    Parameters
-    ----------
-    class_map
-        A map with a nodata value.
-    wanted
-        Names of the legend, or values.
-
-    Raises
-    ------
-    OptionError
-        A name is not in the legend, or the map has no value for nodata.
-
-    Examples
-    --------
-    >>> from odc.geo.geobox import GeoBox
-    >>> from geoseg.classes import ClassInfo
-    >>> from geoseg.classmap import class_map
-    >>> grid = GeoBox.from_bbox((500000, 0, 500030, 10), "EPSG:32632", resolution=10)
-    >>> cover = class_map(np.array([[1, 2, 255]], np.uint8), grid, [ClassInfo(1, "building"), ClassInfo(2, "road")])
-    >>> only_classes(cover, ["building"]).values.tolist()
-    [[1, 255, 255]]
-    """
-    names = {name: value for value, name in class_names(class_map).items()}
-    nodata = nodata_of(class_map)
-    if nodata is None:
-        raise OptionError("Classes are chosen in maps with a nodata value, but this one has none. Set _FillValue.")
-    values = []
-    for item in wanted:
-        if item not in names and not str(item).lstrip("-").isdigit():
-            raise OptionError(
-                f"--classes takes names of the legend or values, but {item!r} is neither; the names are "
-                f"{', '.join(names) or 'missing in this map'}."
-            )
-        values.append(names[str(item)] if item in names else int(item))
-    chosen = class_map.data.astype(class_map.dtype)
-    kept = np.isin(chosen, values) if class_map.chunks is None else chosen.map_blocks(np.isin, values, dtype=bool)
-    where = np.where if class_map.chunks is None else dask.array.where
-    return class_map.copy(data=where(kept, chosen, class_map.dtype.type(nodata)))
 
 
 def iter_layer(
@@ -229,8 +183,9 @@ def write_layer(
             f"The suffix must be one of {', '.join(export.FORMATS)}, but the file is {target.name!r}. Rename it."
         )
     outlines = polygons.Outlines(*(options.get(name, default) for name, default in _OUTLINES.items()))
-    outlines.check(geobox_of(class_map))
-    tally = _Tally(class_areas(class_map) if areas is None else areas)
+    grid = geobox_of(class_map)
+    outlines.check(grid)
+    tally = _Tally(class_areas(class_map) if areas is None else areas, PixelAreas(grid).unit_m2)
     traced = tally.count(polygons.iter_polygons(class_map, **options))
     export.write_polygons(
         tally.count_rows(_finish(traced, class_map, cuts, squared, **options)),
@@ -274,21 +229,24 @@ class Layer:
 class _Tally:
     """What can be said of a layer when its polygons have passed by: the areas after sieving, and what changed."""
 
-    def __init__(self, table: pd.DataFrame) -> None:
+    def __init__(self, table: pd.DataFrame, unit_m2: float) -> None:
         self.table = table
+        self.unit_m2 = unit_m2
         self.rows = 0
-        self._pixels: Counter[int] = Counter()
-        self._areas_m2: dict[int, list[float]] = defaultdict(list)
-        self._drawn_m2: Counter[int] = Counter()
+        self._sums = pd.DataFrame({"pixels": [], "units": [], "drawn_m2": []}, dtype="int64")
 
     def count(self, batches: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
         """Count polygons as they are traced."""
         for batch in batches:
-            drawn = batch["area_m2"] * (1 + batch["area_change"]) if "area_change" in batch else batch["area_m2"]
-            for value, rows in batch.groupby("class")[["pixels", "area_m2"]]:
-                self._pixels[value] += int(rows["pixels"].sum())
-                self._areas_m2[value].append(math.fsum(rows["area_m2"]))
-                self._drawn_m2[value] += drawn[rows.index].sum()
+            sums = pd.DataFrame(
+                {
+                    "pixels": batch["pixels"],
+                    # Whole numbers, so that no sum depends on how polygons are divided into batches.
+                    "units": np.rint(batch["area_m2"] / self.unit_m2).astype("int64"),
+                    "drawn_m2": batch["area_m2"] * (1 + batch["area_change"] if "area_change" in batch else 1),
+                }
+            )
+            self._sums = pd.concat([self._sums, sums.groupby(batch["class"]).sum()]).groupby(level=0).sum()
             yield batch
 
     def count_rows(self, batches: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
@@ -300,17 +258,16 @@ class _Tally:
     def changes(self) -> dict[str, float]:
         """By how much each class's area changed."""
         names = dict(zip(self.table["class"], self.table["class_name"], strict=True))
-        return {
-            names.get(value, f"class {value}"): float(self._drawn_m2[value] / math.fsum(parts) - 1)
-            for value, parts in sorted(self._areas_m2.items())
-        }
+        change = self._sums["drawn_m2"] / (self._sums["units"] * self.unit_m2) - 1
+        return {names.get(value, f"class {value}"): float(part) for value, part in change.items()}
 
     def result(self) -> pd.DataFrame:
+        """The table of areas, with its row of no data."""
         table = self.table.copy()  # with its attrs: what has no data is not sieved
-        pixels = [self._pixels[value] for value in table["class"]]
-        if pixels != table["pixels"].tolist():
-            area_m2 = np.array([math.fsum(self._areas_m2[value]) for value in table["class"]])
-            table["pixels"], table["area_m2"], table["area_ha"] = pixels, area_m2, area_m2 / 1e4
+        sums = self._sums.reindex(table["class"], fill_value=0)
+        if (sums["pixels"].to_numpy() != table["pixels"].to_numpy()).any():
+            area_m2 = sums["units"].to_numpy() * self.unit_m2
+            table["pixels"], table["area_m2"], table["area_ha"] = sums["pixels"].to_numpy(), area_m2, area_m2 / 1e4
             table["share"] = area_m2 / area_m2.sum()
         return with_no_data_row(table)
 

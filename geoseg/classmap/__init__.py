@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from geoseg.classmap.blockfiles import BlockWriter, open_blocks, write_block
+from geoseg.classmap.choose import only_classes
 from geoseg.classmap.convention import class_map, class_names, classes_of, geobox_of, iter_strips, nodata_of
 from geoseg.classmap.read import open_class_map
 from geoseg.classmap.write import write_class_map, write_confidence_map
@@ -24,6 +25,7 @@ __all__ = [
     "geobox_of",
     "iter_strips",
     "nodata_of",
+    "only_classes",
     "open_blocks",
     "open_class_map",
     "write_block",

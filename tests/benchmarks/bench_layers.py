@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_layers.py [--size 4096] [--map fragmented]
 
 GeoPackages: exact polygons of one map from memory to a file. Simplification: what simplifying adds to `vectorize`,
-against `shapely.coverage_simplify` and topojson on the very same polygons (topojson on a corner of the map, being slow).
+against `shapely.coverage_simplify` and topojson on the very same polygons (topojson on a corner of the map).
 Each peer runs in a process of its own after a warm-up; the best time counts; memory is the peak above what was held.
 """
 
