@@ -50,8 +50,11 @@ FORMATS = {
 }
 """The suffixes that `write_polygons` knows, and GDAL's name of each format."""
 
-_ROWS = 65_536
-"""Polygons that are handed on together; a row group of GeoParquet."""
+_ROWS = 4_096
+"""Polygons that are handed to GDAL together: each of several copies on the way holds so many."""
+
+_GROUP_ROWS = 65_536
+"""Polygons in a row group of GeoParquet."""
 
 _STYLED = 255
 """With more values than this, polygons are objects rather than classes and get no colours of their own."""
@@ -188,8 +191,8 @@ class _Stream:
         self.bounds = [np.inf, np.inf, -np.inf, -np.inf]
         self.seen: dict[int, str] = {}
 
-    def tables(self) -> Iterator[pa.Table]:
-        """Tables of `_ROWS` rows: the attributes, then ``geometry`` (WKB) and ``bbox``."""
+    def tables(self, size: int) -> Iterator[pa.Table]:
+        """Tables of `size` rows: the attributes, then ``geometry`` (WKB) and ``bbox``."""
         import pyarrow as pa
 
         held: list[pa.Table] = []
@@ -197,10 +200,10 @@ class _Stream:
         for frame in self.frames:
             held.append(self._table(frame))
             rows += len(frame)
-            while rows >= _ROWS:
+            while rows >= size:
                 whole = pa.concat_tables(held)
-                yield whole.slice(0, _ROWS)
-                held, rows = [whole.slice(_ROWS)], rows - _ROWS
+                yield whole.slice(0, size)
+                held, rows = [whole.slice(size)], rows - size
         if rows:
             yield pa.concat_tables(held)
 
@@ -299,7 +302,7 @@ def _write_gdal(stream: _Stream, path: Path, *, layer: str) -> None:
     def record_batches() -> Iterator[pa.RecordBatch]:
         # GDAL pulls these through C, where an exception becomes a bare message: keep the real one.
         try:
-            for table in stream.tables():
+            for table in stream.tables(_ROWS):
                 if guard:
                     guard(table)
                 table = table.drop_columns("bbox").rename_columns(names).combine_chunks()
@@ -339,8 +342,8 @@ def _write_parquet(stream: _Stream, path: Path) -> None:
 
     schema = stream.schema()
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for table in stream.tables():
-            writer.write_table(table, row_group_size=_ROWS)
+        for table in stream.tables(_GROUP_ROWS):
+            writer.write_table(table, row_group_size=_GROUP_ROWS)
         covering = {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}
         column = {
             "encoding": "WKB",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
+import dask.array
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
@@ -187,10 +188,20 @@ def read_rows(
         return
     # Lazy maps of one source (class and confidence of one model run) must be computed together, or the
     # source is computed twice: they travel as one array of larger integers.
+    classes = dask.array.asarray(class_map.data)
+    percents = dask.array.asarray(confidence.data).rechunk(classes.chunks)
     wide = np.uint16 if class_map.dtype == np.uint8 else np.int64
-    packed = class_map.data.astype(wide) << 8 | confidence.data.astype(wide)
+    packed = dask.array.map_blocks(_pack, classes, percents, dtype=wide)
     for row0, both in iter_strips(class_map.copy(data=packed), rows=strip_rows):
         yield row0, (both >> 8).astype(class_map.dtype), (both & 255).astype(np.uint8)
+
+
+def _pack(classes: np.ndarray, percents: np.ndarray) -> np.ndarray:
+    """Both in one number, with no more copies than that."""
+    packed = classes.astype(np.uint16 if classes.dtype == np.uint8 else np.int64)
+    packed <<= 8
+    packed |= percents
+    return packed
 
 
 def _check_confidence(class_map: xr.DataArray, confidence: xr.DataArray) -> None:

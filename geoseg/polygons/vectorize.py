@@ -30,7 +30,7 @@ from geoseg.units import Area, Length
 __all__ = ["iter_polygons", "vectorize"]
 
 _MOST_THREADS = 4  # unasked: linking strips and building geometries is done in order, by one thread
-_BATCH = 20_000  # polygons; fewer, larger frames are faster to build and to write
+_BATCH = 5_000  # polygons; fewer, larger frames are faster to build and to write
 
 _DTYPES = {
     "object_id": "int64",
