@@ -199,9 +199,8 @@ def read_rows(
 def _pack(classes: np.ndarray, percents: np.ndarray) -> np.ndarray:
     """Both in one number, with no more copies than that."""
     packed = classes.astype(np.uint16 if classes.dtype == np.uint8 else np.int64)
-    packed <<= 8
-    packed |= percents
-    return packed
+    np.left_shift(packed, 8, out=packed)
+    return np.bitwise_or(packed, percents, out=packed)
 
 
 def _check_confidence(class_map: xr.DataArray, confidence: xr.DataArray) -> None:

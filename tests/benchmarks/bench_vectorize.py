@@ -117,7 +117,11 @@ def contourrs_frame(values: np.ndarray):
 def xrspatial_frame(values: np.ndarray):
     """xarray-spatial (numba), as a frame."""
     import xarray
-    from xrspatial.experimental import polygonize
+
+    try:
+        from xrspatial import polygonize
+    except ImportError:  # of older versions
+        from xrspatial.experimental import polygonize
 
     raster = xarray.DataArray(values.astype(np.int64), dims=("y", "x"))
     return polygonize(raster, transform=np.array(TRANSFORM), return_type="geopandas", column_name="class")
