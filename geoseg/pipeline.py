@@ -207,6 +207,7 @@ def _classify_into(plan: Plan, store: BlockStore, block: Block, report: Report) 
         for row, classes, confidence in plan.rows_of(block):
             writer.write(row, classes, confidence)
             report(classes.size)
+    release_memory()  # of this block, which would lie under the peak of the next
 
 
 def _sieved(cover: xr.Dataset, path: Path, outlines: Outlines) -> xr.Dataset:
