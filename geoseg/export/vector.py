@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyogrio
 import pyogrio.errors
 import pyproj
 import pyproj.exceptions
@@ -52,6 +53,10 @@ FORMATS = {
 
 _ROWS = 4_096
 """Polygons that are handed to GDAL together: each of several copies on the way holds so many."""
+
+_INDEX_BYTES = 128 << 20
+"""Memory for the spatial index of a GeoPackage; beyond, GDAL writes it to disk as it grows."""
+_INDEX_OPTION = "OGR_GPKG_MAX_RAM_USAGE_RTREE"
 
 _GROUP_ROWS = 65_536
 """Polygons in a row group of GeoParquet."""
@@ -311,6 +316,8 @@ def _write_gdal(stream: _Stream, path: Path, *, layer: str) -> None:
             failed.append(error)
             raise
 
+    if pyogrio.get_gdal_config_option(_INDEX_OPTION) is None:  # else the user has decided
+        pyogrio.set_gdal_config_options({_INDEX_OPTION: _INDEX_BYTES})
     options = dict(_LAYER_OPTIONS[suffix])
     if suffix == ".fgb":
         options["TEMPORARY_DIR"] = str(path.parent)
