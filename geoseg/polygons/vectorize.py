@@ -111,6 +111,7 @@ def vectorize(
     --------
     >>> from geoseg.classes import ClassInfo
     >>> from geoseg.classmap import class_map
+    >>> from odc.geo.geobox import GeoBox
     >>> grid = GeoBox.from_bbox((500000, 0, 500030, 20), "EPSG:32632", resolution=10)
     >>> values = np.array([[1, 1, 2], [1, 255, 2]], np.uint8)
     >>> cover = class_map(values, grid, [ClassInfo(1, "water"), ClassInfo(2, "forest")])
@@ -148,6 +149,7 @@ def iter_polygons(
     Examples
     --------
     >>> from geoseg.classmap import class_map
+    >>> from odc.geo.geobox import GeoBox
     >>> grid = GeoBox.from_bbox((500000, 0, 500030, 10), "EPSG:32632", resolution=10)
     >>> cover = class_map(np.array([[1, 2, 255]], np.uint8), grid, [])
     >>> [len(batch) for batch in iter_polygons(cover)]
