@@ -203,7 +203,8 @@ def test_a_real_class_map(data_dir, smooth):
     table = class_areas(cover).set_index("class")
     drawn = (shaped["area_m2"] * (1 + shaped["area_change"])).groupby(shaped["class"]).sum()
     large = table.index[table["share"] > 0.005]
-    assert (drawn[large] / table["area_m2"][large] - 1).abs().max() < 0.03
+    # Regions of a few pixels are all corners: this map has 39 pixels a region.
+    assert (drawn[large] / table["area_m2"][large] - 1).abs().max() < (0.07 if smooth else 0.03)
     assert_same(vectorize(cover, simplify="1px", smooth=smooth, strip_rows=7, threads=2), shaped)
 
 
