@@ -22,6 +22,7 @@ from geoseg.polygons.patches import (
     settle,
     unite,
 )
+from geoseg.polygons.trace import grown
 
 __all__ = ["Lines", "label", "new_lines", "note"]
 
@@ -114,12 +115,12 @@ def label(
     for r in range(height):
         i = np.uint64(offsets[r])
         begin = offsets[r + 1]
-        starts = _grown(starts, begin, begin + width + 1 + _LANES)
+        starts = grown(starts, begin, begin + width + 1 + _LANES)
         end = begin + _find_runs(rows[r], starts[begin:])
-        values = _grown(values, begin, end + 1)
-        regions = _grown(regions, begin, end + 1)
-        above, below = _grown(above, begin, end + 1), _grown(below, begin, end + 1)
-        patches = _grown(patches, n, n + end - begin)
+        values = grown(values, begin, end + 1)
+        regions = grown(regions, begin, end + 1)
+        above, below = grown(above, begin, end + 1), grown(below, begin, end + 1)
+        patches = grown(patches, n, n + end - begin)
         offsets[r + 2] = end + 1
         for k in range(begin, end):
             values[k] = rows[r, starts[k]]
@@ -150,7 +151,7 @@ def label(
             j += np.uint64(j_stop <= i_stop)
 
         # Regions grow; those of runs that touch nothing begin.
-        small = _grown(small, n_small, n_small + end - begin)
+        small = grown(small, n_small, n_small + end - begin)
         first = last_small = n_small
         for k in range(begin, end):
             small[last_small] = k
@@ -187,9 +188,9 @@ def note(lines, row0, patches, runs, n_runs, borders, n_borders):
         row = row0 + r - 1
         begin = offsets[r]
         end = offsets[r + 1] - 1
-        runs = _grown(runs, n_runs, n_runs + end - begin)
+        runs = grown(runs, n_runs, n_runs + end - begin)
         around = offsets[min(r + 2, n_rows)] - offsets[max(r - 1, 0)]
-        borders = _grown(borders, n_borders, n_borders + 4 * around)
+        borders = grown(borders, n_borders, n_borders + 4 * around)
         for j in small[small_offsets[r] : small_offsets[r + 1]]:
             h = regions[j]
             if h < 0:
@@ -286,14 +287,3 @@ def _find_runs(row, starts):
         x += 1
     starts[n] = width
     return n
-
-
-@njit(nogil=True, cache=True)
-def _grown(array, used, need):
-    """The array with room for `need` items; the first `used` are kept."""
-    if need <= array.shape[0]:
-        return array
-    larger = np.empty(max(need, array.shape[0] * 3 // 2), array.dtype)
-    for k in range(used):
-        larger[k] = array[k]
-    return larger
