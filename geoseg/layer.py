@@ -191,7 +191,7 @@ def write_layer(
         tally.count_rows(_finish(traced, class_map, cuts, squared, **options)),
         target,
         classes=classes_of(class_map, values=tally.table["class"]),
-        areas=tally.result,
+        areas=tally.result if cuts.clip is None else tally.clipped,
         crs=crs,
         multi=cuts.any or outlines.connectivity == 8,
     )
@@ -233,6 +233,7 @@ class _Tally:
         self.table = table
         self.unit_m2 = unit_m2
         self.rows = 0
+        self._written_m2 = pd.Series(dtype="float64")
         self._sums = pd.DataFrame({"pixels": [], "units": [], "drawn_m2": []}, dtype="int64")
 
     def count(self, batches: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
@@ -253,6 +254,7 @@ class _Tally:
         """Count polygons as they are written."""
         for batch in batches:
             self.rows += len(batch)
+            self._written_m2 = self._written_m2.add(batch["area_m2"].groupby(batch["class"]).sum(), fill_value=0)
             yield batch
 
     def changes(self) -> dict[str, float]:
@@ -270,6 +272,14 @@ class _Tally:
             table["pixels"], table["area_m2"], table["area_ha"] = sums["pixels"].to_numpy(), area_m2, area_m2 / 1e4
             table["share"] = area_m2 / area_m2.sum()
         return with_no_data_row(table)
+
+    def clipped(self) -> pd.DataFrame:
+        """The table of areas of what was written: without pixels, which are not divided, and the row of no data."""
+        area_m2 = self._written_m2.reindex(self.table["class"], fill_value=0.0).to_numpy()
+        total_m2 = area_m2.sum()
+        return self.table[["class", "class_name"]].assign(
+            area_m2=area_m2, area_ha=area_m2 / 1e4, share=area_m2 / total_m2 if total_m2 else 0.0
+        )
 
 
 @overload

@@ -106,6 +106,12 @@ def test_clip_and_split(cover, aoi, tmp_path):
     cut = gpd.read_file(path, layer="polygons")
     true_m2 = geoseg.polygons.polygon_areas(cut.geometry, cover.odc.geobox)
     np.testing.assert_allclose(cut["area_m2"], true_m2, rtol=1e-9)
+    table = pyogrio.read_dataframe(path, layer="class_areas").set_index("class")
+    assert "pixels" not in table
+    by_class = cut.groupby("class")["area_m2"].sum()
+    np.testing.assert_allclose(table["area_m2"][by_class.index], by_class, rtol=1e-12)
+    assert table["area_m2"].sum() == pytest.approx(cut["area_m2"].sum(), rel=1e-12)
+    assert table["share"].sum() == pytest.approx(1)
 
 
 def test_regularized_buildings(tmp_path):
