@@ -85,6 +85,7 @@ class BlockWriter:
                     interleave="band",
                     compress="deflate",
                     zlevel=1,
+                    bigtiff="if_safer",  # a sieved map is one block, as large as the map
                 )
             self._dataset.descriptions = ("class", "confidence")
             stack.push(self._close)
