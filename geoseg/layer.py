@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import geopandas as gpd
 import numpy as np
@@ -24,9 +24,13 @@ from geoseg.errors import OptionError
 from geoseg.polygons import regularize as square
 from geoseg.units import Area, Length
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 __all__ = ["Cuts", "Layer", "iter_layer", "vectorize", "write_layer"]
 
 _TILE_PX = 2048
+_Batch = TypeVar("_Batch", gpd.GeoDataFrame, "pa.Table")
 
 
 @dataclass(frozen=True)
@@ -186,14 +190,20 @@ def write_layer(
     grid = geobox_of(class_map)
     outlines.check(grid)
     tally = _Tally(class_areas(class_map) if areas is None else areas, PixelAreas(grid).unit_m2)
-    traced = tally.count(polygons.iter_polygons(class_map, **options))
+    multi = cuts.any or outlines.connectivity == 8
+    batches: Any
+    if cuts.any or squared:
+        traced = tally.count(polygons.iter_polygons(class_map, **options))
+        batches = _finish(traced, class_map, cuts, squared, **options)
+    else:  # nobody asks for geometries
+        batches = tally.count(polygons.iter_tables(class_map, multi=multi, **options))
     export.write_polygons(
-        tally.count_rows(_finish(traced, class_map, cuts, squared, **options)),
+        tally.count_rows(batches),
         target,
         classes=classes_of(class_map, values=tally.table["class"]),
         areas=tally.result if cuts.clip is None else tally.clipped,
         crs=crs,
-        multi=cuts.any or outlines.connectivity == 8,
+        multi=multi,
     )
     return Layer(target, tally.rows, outlines.largest_shift, tally.changes())
 
@@ -233,53 +243,65 @@ class _Tally:
         self.table = table
         self.unit_m2 = unit_m2
         self.rows = 0
-        self._written_m2 = pd.Series(dtype="float64")
-        self._sums = pd.DataFrame({"pixels": [], "units": [], "drawn_m2": []}, dtype="int64")
+        self._written_m2: dict[int, float] = {}
+        self._pixels: dict[int, int] = {}
+        self._units: dict[int, int] = {}
+        self._drawn_m2: dict[int, float] = {}
 
-    def count(self, batches: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
+    def count(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
         """Count polygons as they are traced."""
         for batch in batches:
-            sums = pd.DataFrame(
-                {
-                    "pixels": batch["pixels"],
-                    # Whole numbers, so that no sum depends on how polygons are divided into batches.
-                    "units": np.rint(batch["area_m2"] / self.unit_m2).astype("int64"),
-                    "drawn_m2": batch["area_m2"] * (1 + batch["area_change"] if "area_change" in batch else 1),
-                }
-            )
-            self._sums = pd.concat([self._sums, sums.groupby(batch["class"]).sum()]).groupby(level=0).sum()
+            area_m2 = np.asarray(batch["area_m2"])
+            drawn = "area_change" in (batch.columns if isinstance(batch, gpd.GeoDataFrame) else batch.column_names)
+            _add(self._pixels, batch, np.asarray(batch["pixels"]))
+            # Whole numbers, so that no sum depends on how polygons are divided into batches.
+            _add(self._units, batch, np.rint(area_m2 / self.unit_m2).astype("int64"))
+            _add(self._drawn_m2, batch, area_m2 * (1 + np.asarray(batch["area_change"])) if drawn else area_m2)
             yield batch
 
-    def count_rows(self, batches: Iterable[gpd.GeoDataFrame]) -> Iterator[gpd.GeoDataFrame]:
+    def count_rows(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
         """Count polygons as they are written."""
         for batch in batches:
             self.rows += len(batch)
-            self._written_m2 = self._written_m2.add(batch["area_m2"].groupby(batch["class"]).sum(), fill_value=0)
+            _add(self._written_m2, batch, np.asarray(batch["area_m2"]))
             yield batch
 
     def changes(self) -> dict[str, float]:
         """By how much each class's area changed."""
         names = dict(zip(self.table["class"], self.table["class_name"], strict=True))
-        change = self._sums["drawn_m2"] / (self._sums["units"] * self.unit_m2) - 1
-        return {names.get(value, f"class {value}"): float(part) for value, part in change.items()}
+        return {
+            names.get(value, f"class {value}"): self._drawn_m2[value] / (units * self.unit_m2) - 1
+            for value, units in sorted(self._units.items())
+        }
 
     def result(self) -> pd.DataFrame:
         """The table of areas, with its row of no data."""
         table = self.table.copy()  # with its attrs: what has no data is not sieved
-        sums = self._sums.reindex(table["class"], fill_value=0)
-        if (sums["pixels"].to_numpy() != table["pixels"].to_numpy()).any():
-            area_m2 = sums["units"].to_numpy() * self.unit_m2
-            table["pixels"], table["area_m2"], table["area_ha"] = sums["pixels"].to_numpy(), area_m2, area_m2 / 1e4
+        pixels, units = (
+            np.array([sums.get(value, 0) for value in table["class"]], "int64") for sums in (self._pixels, self._units)
+        )
+        if (pixels != table["pixels"].to_numpy()).any():
+            area_m2 = units * self.unit_m2
+            table["pixels"], table["area_m2"], table["area_ha"] = pixels, area_m2, area_m2 / 1e4
             table["share"] = area_m2 / area_m2.sum()
         return with_no_data_row(table)
 
     def clipped(self) -> pd.DataFrame:
         """The table of areas of what was written: without pixels, which are not divided, and the row of no data."""
-        area_m2 = self._written_m2.reindex(self.table["class"], fill_value=0.0).to_numpy()
+        area_m2 = np.array([self._written_m2.get(value, 0.0) for value in self.table["class"]])
         total_m2 = area_m2.sum()
         return self.table[["class", "class_name"]].assign(
             area_m2=area_m2, area_ha=area_m2 / 1e4, share=area_m2 / total_m2 if total_m2 else 0.0
         )
+
+
+def _add(sums: dict[int, Any], batch: gpd.GeoDataFrame | pa.Table, amounts: np.ndarray) -> None:
+    """Add amounts to the sum of each class."""
+    values, places = np.unique(np.asarray(batch["class"]), return_inverse=True)
+    parts = np.zeros(len(values), amounts.dtype)
+    np.add.at(parts, places, amounts)
+    for value, part in zip(values.tolist(), parts.tolist(), strict=True):
+        sums[value] = sums.get(value, 0) + part
 
 
 @overload

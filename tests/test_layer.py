@@ -287,7 +287,7 @@ def test_a_full_disk_leaves_nothing(cover, tmp_path):
 def test_batches_go_through_every_step(cover, aoi, monkeypatch):
     import sys
 
-    monkeypatch.setattr(sys.modules["geoseg.polygons.vectorize"], "_BATCH", 5)
+    monkeypatch.setattr(sys.modules["geoseg.polygons.batches"], "_BATCH", 5)
     cuts = Cuts(clip=aoi, split="grid", max_vertices=50)
     batches = list(iter_layer(cover, cuts=cuts, simplify="1px", min_area="3px"))
     assert len(batches) > 1

@@ -100,7 +100,7 @@ def test_errors_come_from_threads_too():
 
 
 def test_batches_are_the_whole(monkeypatch):
-    monkeypatch.setattr(sys.modules["geoseg.polygons.vectorize"], "_BATCH", 100)
+    monkeypatch.setattr(sys.modules["geoseg.polygons.batches"], "_BATCH", 100)
     values = np.random.default_rng(1).integers(1, 5, (90, 80)).astype(np.uint8)
     batches = list(iter_polygons(make_map(values), strip_rows=4))
     assert len(batches) > 5

@@ -45,6 +45,7 @@ def finish_geopackage(path: Path, *, layer: str, style: str, areas: pd.DataFrame
     """
     # isolation_level=None: one transaction, begun and ended here, holds creating and filling the tables.
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA synchronous = OFF")  # nothing is lost: the file takes its name when it is whole
         database.execute("BEGIN")
         if areas is not None:
             _add_table(database, "class_areas", areas)

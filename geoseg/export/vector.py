@@ -16,7 +16,7 @@ import shutil
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,11 @@ import pandas as pd
 import pyogrio
 import pyogrio.errors
 import pyproj
-import pyproj.exceptions
-import shapely
 
-from geoseg.classes import NODATA, ClassInfo, check_classes
+from geoseg.classes import ClassInfo, check_classes
 from geoseg.errors import OptionError, OutputError
 from geoseg.export.geopackage import finish_geopackage
+from geoseg.export.stream import Stream, parse_crs
 from geoseg.export.style import polygon_qml
 from geoseg.files import replacing
 
@@ -54,27 +53,18 @@ FORMATS = {
 _ROWS = 4_096
 """Polygons that are handed to GDAL together: each of several copies on the way holds so many."""
 
-_INDEX_BYTES = 128 << 20
-"""Memory for the spatial index of a GeoPackage; beyond, GDAL writes it to disk as it grows."""
-_INDEX_OPTION = "OGR_GPKG_MAX_RAM_USAGE_RTREE"
+_CONFIG = {
+    # Memory for the spatial index; beyond, GDAL writes it to disk as it grows.
+    "OGR_GPKG_MAX_RAM_USAGE_RTREE": 128 << 20,
+    # The file takes its name when it is whole: it needs no journal to be whole again after a broken-off run.
+    "OGR_SQLITE_JOURNAL": "OFF",
+    "OGR_SQLITE_SYNCHRONOUS": "OFF",
+    "OGR_SQLITE_PRAGMA": "page_size=16384",
+}
+"""Settings of GDAL for GeoPackages, where the user has made none."""
 
 _GROUP_ROWS = 65_536
 """Polygons in a row group of GeoParquet."""
-
-_STYLED = 255
-"""With more values than this, polygons are objects rather than classes and get no colours of their own."""
-
-_COLUMNS = {
-    "object_id": "int64",
-    "class": "int64",
-    "class_name": "string",
-    "pixels": "int64",
-    "area_m2": "float64",
-    "area_ha": "float64",
-    "perimeter_m": "float64",
-    "confidence": "float64",
-}
-"""Arrow types of the vectoriser's columns."""
 
 # Whatever GDAL has to say about writing. (Full disks among it: it cleans up before it tells.)
 _DRIVER_ERRORS = (
@@ -97,7 +87,7 @@ _LAYER_OPTIONS: dict[str, dict[str, str]] = {
 
 
 def write_polygons(
-    batches: Iterable[gpd.GeoDataFrame],
+    batches: Iterable[gpd.GeoDataFrame] | Iterable[pa.Table],
     path: str | os.PathLike[str],
     *,
     classes: Iterable[ClassInfo],
@@ -114,8 +104,8 @@ def write_polygons(
     Parameters
     ----------
     batches
-        What `geoseg.polygons.iter_polygons` yields: frames with the same columns and CRS. Further columns
-        are written too. No batch at all makes an empty layer with all columns.
+        What `geoseg.polygons.iter_polygons` or, faster, `geoseg.polygons.iter_tables` yields: with the same columns
+        and CRS. Further columns are written too. No batch at all makes an empty layer with all columns.
     path
         ``.gpkg``, ``.parquet``, ``.fgb``, ``.geojson`` or ``.shp``. Replaced, as a whole, when it is there.
     classes
@@ -144,7 +134,7 @@ def write_polygons(
 
     Examples
     --------
-    >>> import tempfile
+    >>> import tempfile, shapely
     >>> file = Path(tempfile.mkdtemp()) / "polygons.gpkg"
     >>> water = ClassInfo(3, "water", "#1f6fb4")
     >>> frame = gpd.GeoDataFrame(
@@ -163,7 +153,7 @@ def write_polygons(
             f"The suffix must be one of {', '.join(FORMATS)}, but the file is {target.name!r}. Rename it."
         )
     infos = check_classes(classes)
-    stream = _Stream(batches, crs=_crs("EPSG:4326" if suffix == ".geojson" else crs), multi=multi)
+    stream = Stream(batches, crs=parse_crs("EPSG:4326" if suffix == ".geojson" else crs), multi=multi)
     with replacing(target) as beside:
         if suffix == ".parquet":
             _write_parquet(stream, beside)
@@ -182,117 +172,7 @@ def write_polygons(
     return target
 
 
-class _Stream:
-    """Batches as Arrow tables of one schema and one size."""
-
-    def __init__(self, batches: Iterable[gpd.GeoDataFrame], *, crs: pyproj.CRS | None, multi: bool) -> None:
-        rest = iter(batches)
-        first = next(rest, None)
-        self.crs = crs if crs is not None or first is None else first.crs
-        self.kind = "MultiPolygon" if multi else "Polygon"
-        self.columns = {name: _arrow_type(name, first) for name in _names(first)}
-        self.source = None if first is None else first.crs
-        self.frames = chain([] if first is None else [first], rest)
-        self.bounds = [np.inf, np.inf, -np.inf, -np.inf]
-        self.seen: dict[int, str] = {}
-
-    def tables(self, size: int) -> Iterator[pa.Table]:
-        """Tables of `size` rows: the attributes, then ``geometry`` (WKB) and ``bbox``."""
-        import pyarrow as pa
-
-        held: list[pa.Table] = []
-        rows = 0
-        for frame in self.frames:
-            held.append(self._table(frame))
-            rows += len(frame)
-            while rows >= size:
-                whole = pa.concat_tables(held)
-                yield whole.slice(0, size)
-                held, rows = [whole.slice(size)], rows - size
-        if rows:
-            yield pa.concat_tables(held)
-
-    def legend(self, classes: tuple[ClassInfo, ...]) -> tuple[tuple[ClassInfo, ...], bool]:
-        """The classes to style, those among the polygons included that are missing; whether there are others."""
-        known = {info.value for info in classes}
-        missing = {value: name for value, name in self.seen.items() if value not in known}
-        taken = {info.name for info in classes}
-        if len(self.seen) > _STYLED or not all(0 <= value < NODATA for value in missing):
-            return classes, True
-        names = {value: f"{name} ({value})" if name in taken else name for value, name in missing.items()}
-        return check_classes([*classes, *(ClassInfo(value, name) for value, name in names.items())]), False
-
-    def schema(self) -> pa.Schema:
-        import pyarrow as pa
-
-        box = pa.struct([(name, pa.float64()) for name in ("xmin", "ymin", "xmax", "ymax")])
-        fields = [pa.field(name, kind) for name, kind in self.columns.items()]
-        return pa.schema([*fields, pa.field("geometry", pa.large_binary()), pa.field("bbox", box)])
-
-    def _table(self, frame: gpd.GeoDataFrame) -> pa.Table:
-        import pyarrow as pa
-
-        self._check(frame)
-        if self.crs is not None and frame.crs != self.crs:
-            frame = frame.to_crs(self.crs)
-        shapes = self._of_kind(np.asarray(frame.geometry.values))
-        bounds = shapely.bounds(shapes)
-        if not np.isfinite(bounds).all():
-            name = self.crs.name if self.crs is not None else "their CRS"
-            raise OutputError(f"Some polygons are empty or have no place in {name}. Choose another CRS.")
-        if len(bounds):
-            low, high = bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)
-            self.bounds = [*np.minimum(self.bounds[:2], low), *np.maximum(self.bounds[2:], high)]
-        if "class" in self.columns and len(self.seen) <= _STYLED:
-            values, where = np.unique(frame["class"].to_numpy(), return_index=True)
-            names = frame["class_name"] if "class_name" in self.columns else frame["class"]
-            self.seen.update(zip(values.tolist(), names.iloc[where].astype(str), strict=True))
-        schema = self.schema()
-        box = pa.StructArray.from_arrays([pa.array(side) for side in bounds.T], fields=list(schema.field("bbox").type))
-        columns = [pa.Array.from_pandas(frame[name]).cast(kind) for name, kind in self.columns.items()]
-        wkb = pa.array(shapely.to_wkb(shapes), type=pa.large_binary())
-        return pa.Table.from_arrays([*columns, wkb, box], schema=schema)
-
-    def _check(self, frame: gpd.GeoDataFrame) -> None:
-        if frame.crs is None:
-            raise OptionError("Polygons need a CRS, but a batch has none. Set it with frame.set_crs(...).")
-        if frame.crs != self.source:
-            first = self.source.name if self.source else "none"
-            raise OptionError(f"All batches need one CRS, but {frame.crs.name} follows {first}. Reproject them first.")
-        if _names(frame) != list(self.columns):
-            raise OptionError(f"All batches need the same columns, but {_names(frame)} follow {list(self.columns)}.")
-
-    def _of_kind(self, shapes: np.ndarray) -> np.ndarray:
-        """The geometries, all of the layer's one type: a layer of mixed types is trouble in most programs."""
-        kinds = shapely.get_type_id(shapes)
-        single = kinds == shapely.GeometryType.POLYGON
-        fit = single | (kinds == shapely.GeometryType.MULTIPOLYGON) if self.kind == "MultiPolygon" else single
-        if not fit.all():
-            raise OptionError(
-                f"This layer is one of type {self.kind}, but it got a {shapes[~fit][0].geom_type}. "
-                "Pass multi=True for MultiPolygons (8-connected maps); other types are not written."
-            )
-        if self.kind == "MultiPolygon":
-            shapes = shapes.copy()
-            shapes[single] = shapely.multipolygons(shapes[single], indices=np.arange(single.sum()))
-        return shapes
-
-
-def _names(frame: gpd.GeoDataFrame | None) -> list[str]:
-    return list(_COLUMNS) if frame is None else [str(name) for name in frame.columns.drop(frame.geometry.name)]
-
-
-def _arrow_type(name: str, frame: gpd.GeoDataFrame | None) -> pa.DataType:
-    import pyarrow as pa
-
-    if name in _COLUMNS:
-        return pa.type_for_alias(_COLUMNS[name])
-    assert frame is not None  # without a frame there are the known columns only
-    kind = pa.Array.from_pandas(frame[name]).type
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _write_gdal(stream: _Stream, path: Path, *, layer: str) -> None:
+def _write_gdal(stream: Stream, path: Path, *, layer: str) -> None:
     import pyarrow as pa
     from pyogrio.raw import write_arrow
 
@@ -316,13 +196,11 @@ def _write_gdal(stream: _Stream, path: Path, *, layer: str) -> None:
             failed.append(error)
             raise
 
-    if pyogrio.get_gdal_config_option(_INDEX_OPTION) is None:  # else the user has decided
-        pyogrio.set_gdal_config_options({_INDEX_OPTION: _INDEX_BYTES})
     options = dict(_LAYER_OPTIONS[suffix])
     if suffix == ".fgb":
         options["TEMPORARY_DIR"] = str(path.parent)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _configured():
             warnings.filterwarnings("ignore", message="'crs' was not provided")
             write_arrow(
                 pa.RecordBatchReader.from_batches(schema, record_batches()),
@@ -343,23 +221,35 @@ def _write_gdal(stream: _Stream, path: Path, *, layer: str) -> None:
         raise
 
 
-def _write_parquet(stream: _Stream, path: Path) -> None:
+@contextmanager
+def _configured() -> Iterator[None]:
+    """GDAL's settings for GeoPackages, for a while."""
+    unset = {name: value for name, value in _CONFIG.items() if pyogrio.get_gdal_config_option(name) is None}
+    pyogrio.set_gdal_config_options(unset)
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options(dict.fromkeys(unset))
+
+
+def _write_parquet(stream: Stream, path: Path) -> None:
     """GeoParquet 1.1, with a bounding box for each polygon so that readers can skip row groups."""
     from pyarrow import parquet
 
     schema = stream.schema()
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for table in stream.tables(_GROUP_ROWS):
-            writer.write_table(table, row_group_size=_GROUP_ROWS)
+            # In one piece: pages end where pieces do.
+            writer.write_table(table.combine_chunks(), row_group_size=_GROUP_ROWS)
         covering = {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}
-        column = {
+        column: dict[str, Any] = {
             "encoding": "WKB",
             "geometry_types": [stream.kind],
-            "crs": None if stream.crs is None else stream.crs.to_json_dict(),
+            "crs": None if stream.crs is None else pyproj.CRS.from_user_input(_crs_text(stream.crs)).to_json_dict(),
             "covering": {"bbox": covering},
         }
         if np.isfinite(stream.bounds).all():
-            column["bbox"] = [float(side) for side in stream.bounds]
+            column["bbox"] = stream.bounds
         geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
         writer.add_key_value_metadata({"geo": json.dumps(geo)})
 
@@ -387,13 +277,6 @@ def _short(name: str) -> str:
     if len(short.encode()) > 10 and short != "geometry":
         raise OptionError(f"A Shapefile's column names have at most 10 characters, but {name!r} has more.")
     return short
-
-
-def _crs(crs: Any) -> pyproj.CRS | None:
-    try:
-        return None if crs is None else pyproj.CRS.from_user_input(crs)
-    except pyproj.exceptions.CRSError as error:
-        raise OptionError(f"A CRS is written as EPSG:25832 or as WKT, but --crs is {crs!r}. ({error})") from error
 
 
 def _crs_text(crs: pyproj.CRS) -> str:

@@ -5,6 +5,7 @@ from geoseg.polygons.measure import polygon_areas, polygon_perimeters
 from geoseg.polygons.regularize import regularize
 from geoseg.polygons.sieve import sieve
 from geoseg.polygons.source import Outlines, iter_sieved
+from geoseg.polygons.tables import iter_tables
 from geoseg.polygons.vectorize import iter_polygons, vectorize
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "clip",
     "iter_polygons",
     "iter_sieved",
+    "iter_tables",
     "limit_vertices",
     "polygon_areas",
     "polygon_perimeters",

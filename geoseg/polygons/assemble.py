@@ -16,13 +16,14 @@ from geoseg.polygons.connect import NONE, Open
 from geoseg.polygons.finish import compact, is_exterior, keep_open, settle
 from geoseg.polygons.outline import outline
 from geoseg.polygons.rings import order_of
+from geoseg.polygons.shapes import Rings
 from geoseg.polygons.trace import COLUMN
 
 __all__ = ["Finished", "finish"]
 
 
 class Finished(NamedTuple):
-    """Finished polygons as flat arrays, in order."""
+    """What is known of finished polygons, in order."""
 
     values: Any
     """(feature,) int32: the value of the pixels."""
@@ -40,14 +41,6 @@ class Finished(NamedTuple):
     """(feature,) int64: lowest lattice row of the boundary, the first key of their order."""
     firsts: Any
     """(feature,) int64: first vertex, the second key."""
-    coords: Any
-    """(vertex, 2) float64; rings are closed."""
-    ring_offsets: Any
-    """(ring + 1,) int64 into coords."""
-    part_offsets: Any
-    """(part + 1,) int64 into rings; a part's first ring is its exterior."""
-    feature_offsets: Any
-    """(feature + 1,) int64 into parts."""
 
 
 @entry
@@ -73,7 +66,7 @@ def finish(traced, eight, most_points, transform, surfaces, cells, always):
 
     Returns
     -------
-    Finished, Open
+    Finished, Rings, Open
     """
     pool, pieces, regions, nodes = traced.pool, traced.pieces, traced.regions, traced.nodes
     n_pool, n_pieces = traced.n_pool, traced.n_pieces
@@ -87,23 +80,10 @@ def finish(traced, eight, most_points, transform, surfaces, cells, always):
         values[i] = regions[done[i]].value
         areas[i] = regions[done[i]].area
         confidences[i] = regions[done[i]].confidence
-    coords, ring_offsets, part_offsets, feature_offsets, pixels, perimeters, drawn = _write(
+    rings, pixels, perimeters, drawn = _write(
         done, n_parts, n_rings, n_vertices, pool, pieces, regions, most_points, transform, surfaces, cells
     )
-    finished = Finished(
-        values,
-        pixels,
-        areas,
-        perimeters,
-        confidences,
-        drawn,
-        bottoms,
-        firsts,
-        coords,
-        ring_offsets,
-        part_offsets,
-        feature_offsets,
-    )
+    finished = Finished(values, pixels, areas, perimeters, confidences, drawn, bottoms, firsts)
     n_regions = keep_open(regions, traced.n_regions, nodes)
     live_pool, live_pieces = traced.live_pool, traced.live_pieces
     if always or n_pool > 2 * live_pool + (1 << 16) or n_pieces > 2 * live_pieces + (1 << 14):
@@ -113,7 +93,7 @@ def finish(traced, eight, most_points, transform, surfaces, cells, always):
     left = Open(
         pool, n_pool, pieces, n_pieces, regions, n_regions, nodes, traced.above, traced.below, live_pool, live_pieces
     )
-    return finished, left
+    return finished, rings, left
 
 
 @inner
@@ -221,7 +201,7 @@ def _write(done, n_parts, n_rings, n_vertices, pool, pieces, regions, most_point
         feature_offsets[i + 1] = p
     ring_offsets[r] = n
     part_offsets[p] = r
-    return coords[:n], ring_offsets, part_offsets, feature_offsets, pixels, perimeters, drawn
+    return Rings(coords[:n], ring_offsets, part_offsets, feature_offsets), pixels, perimeters, drawn
 
 
 @inner(inline="always")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from geoseg.blocks import map_in_order
 from geoseg.polygons.assemble import Finished, finish
 from geoseg.polygons.connect import NODE, PIECE, REGION, Open
 from geoseg.polygons.link import link
+from geoseg.polygons.shapes import Rings, Wkb
 from geoseg.polygons.strip import FLAT, Ground, Job, Rules, Strip, own, trace_strip
 
 __all__ = ["Linker", "Traced", "trace_polygons"]
@@ -33,8 +34,8 @@ class Traced:
     """(feature,) int64: sum of percent over the pixels (0 without confidence)."""
     drawn: np.ndarray
     """(feature,) float64: area of the shape in pixels; that of its pixels where borders are exact."""
-    shapes: tuple[Finished, ...]
-    """Coordinates and offsets of the same features, as the strip and the seam finished them."""
+    shapes: tuple[Rings | Wkb, ...]
+    """Shapes of the same features, as the strip and the seam finished them."""
     order: np.ndarray
     """(feature,) int64: the place of each feature among those of `shapes`, one after the other."""
 
@@ -49,6 +50,7 @@ def trace_polygons(
     ground: Ground = FLAT,
     band_rows: int = 0,
     most_points: int = 0,
+    wkb: Literal["Polygon", "MultiPolygon"] | None = None,
     threads: int = 1,
     cluster: str | None = None,
 ) -> Iterator[Traced]:
@@ -66,8 +68,8 @@ def trace_polygons(
         4 (by edges) or 8 (by corners too).
     ground
         Coordinates and lengths.
-    band_rows, most_points
-        Of simplified borders: see `Rules`.
+    band_rows, most_points, wkb
+        See `Rules`.
     threads, cluster
         Who traces the strips: see `map_in_order`.
 
@@ -89,11 +91,11 @@ def trace_polygons(
     >>> traced.pixels, traced.areas, traced.perimeters
     (array([3]), array([3]), array([8.]))
     """
-    rules = Rules(nodata, connectivity == 8, ground, band_rows, most_points)
+    rules = Rules(nodata, connectivity == 8, ground, band_rows, most_points, wkb)
     linker = Linker(rules)
     traced = map_in_order(trace_strip, _jobs(strips, width, np.dtype(dtype), rules), threads=threads, cluster=cluster)
-    for finished, left in traced:
-        yield linker.add(finished, left)
+    for finished, shapes, left in traced:
+        yield linker.add(finished, shapes, left)
 
 
 def _jobs(strips: Iterable[Strip], width: int, dtype: np.dtype, rules: Rules) -> Iterator[Job]:
@@ -117,18 +119,20 @@ class Linker:
             np.empty(0, np.int64), 0, np.empty(0, PIECE), 0, np.empty(0, REGION), 0, np.empty(0, NODE), none, none, 0, 0
         )
 
-    def add(self, finished: Finished, left: Open) -> Traced:
+    def add(self, finished: Finished, shapes: Rings | Wkb, left: Open) -> Traced:
         """Put a traced strip below the ones before, and give all that it finished."""
         ground = self.rules.ground
         linked = link(self.state, Open(*(own(part) if isinstance(part, np.ndarray) else part for part in left)))
         rules = self.rules
-        by_seam, self.state = finish(
+        by_seam, rings, self.state = finish(
             linked, rules.eight, rules.most_points, ground.transform, ground.surfaces, ground.cells, False
         )
-        shapes = (finished, by_seam)
         columns = {
-            name: np.concatenate([getattr(part, name) for part in shapes])
-            for name in ("bottoms", "firsts", "values", "pixels", "areas", "perimeters", "confidences", "drawn")
+            name: np.concatenate(parts) for name, *parts in zip(Finished._fields, finished, by_seam, strict=True)
         }
         order = np.lexsort((columns.pop("firsts"), columns.pop("bottoms")))
-        return Traced(**{name: column[order] for name, column in columns.items()}, shapes=shapes, order=order)
+        return Traced(
+            **{name: column[order] for name, column in columns.items()},
+            shapes=(shapes, rules.shapes(rings)),
+            order=order,
+        )

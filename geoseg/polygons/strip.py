@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from geoseg.errors import MismatchError
 from geoseg.polygons.assemble import Finished, finish
 from geoseg.polygons.connect import PIECE, REGION, Open
 from geoseg.polygons.rings import follow
+from geoseg.polygons.shapes import Rings, Wkb, encode
 from geoseg.polygons.trace import CORNER, scan
 
 __all__ = ["FLAT", "Ground", "Job", "Rules", "Strip", "trace_strip"]
@@ -65,6 +67,12 @@ class Rules:
     """Height of the bands that borders were simplified in; 0 = they are exact."""
     most_points: int = 0
     """Points that a vertex may become: 0 where borders are exact, 1 where they are simplified, more where smoothed."""
+    wkb: Literal["Polygon", "MultiPolygon"] | None = None
+    """The type of shapes that leave as WKB; None = they leave as `Rings`."""
+
+    def shapes(self, rings: Rings) -> Rings | Wkb:
+        """Finished rings as they leave."""
+        return rings if self.wkb is None else encode(rings, multi=self.wkb == "MultiPolygon")
 
 
 @dataclass(frozen=True)
@@ -103,12 +111,12 @@ _NO_CONFIDENCE = np.empty((0, 0), np.uint8)
 _NO_FLAGS = np.empty(0, np.int64)
 
 
-def trace_strip(job: Job) -> tuple[Finished, Open]:
+def trace_strip(job: Job) -> tuple[Finished, Rings | Wkb, Open]:
     """Trace one strip, whatever lies above or below.
 
     Returns
     -------
-    finished
+    finished, shapes
         The polygons whose boundary does not reach the row above the strip or the row below.
     open
         Everything else.
@@ -121,7 +129,7 @@ def trace_strip(job: Job) -> tuple[Finished, Open]:
     Examples
     --------
     >>> strip = Strip(np.array([[1, 2, 2]], np.uint8), np.array([0, 3]), np.zeros((1, 1, 4)))
-    >>> finished, left = trace_strip(Job(strip, np.full(3, 255, np.uint8), 0, Rules(nodata=255, eight=False)))
+    >>> finished, _, left = trace_strip(Job(strip, np.full(3, 255, np.uint8), 0, Rules(nodata=255, eight=False)))
     >>> len(finished.values), left.below.tolist()  # three edges: outside | 1 | 2 | outside
     (0, [[0, -1], [1, 0], [-1, 1]])
     """
@@ -152,9 +160,10 @@ def trace_strip(job: Job) -> tuple[Finished, Open]:
     _scratch.corners, _scratch.sums = corners, sums
     _scratch.make_room(n)
     traced = follow(corners, sums, n, front, joins, touches, _scratch.pool, _scratch.pieces, _scratch.regions)
-    return finish(
+    finished, rings, left = finish(
         traced, rules.eight, rules.most_points, ground.transform, own(ground.surfaces), own(ground.cells), True
     )
+    return finished, rules.shapes(rings), left
 
 
 def own(array: np.ndarray) -> np.ndarray:
