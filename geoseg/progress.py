@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -40,12 +41,34 @@ def make_progress(*, quiet: bool = False) -> Iterator[Progress]:
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
         )
-        with Bar(*columns, console=console) as bar:
+        with Bar(*columns, console=console) as bar, _telling_of_compilation(console):
             yield _BarProgress(bar)
     else:
         progress = _LineProgress()
-        yield progress
+        with _telling_of_compilation(console):
+            yield progress
         progress.end()
+
+
+@contextmanager
+def _telling_of_compilation(console: Console) -> Iterator[None]:
+    """Say why nothing seems to go on when the vectoriser is compiled, as it is on its first use on a machine."""
+    from numba.core import event
+
+    told = False
+
+    class Listener(event.Listener):
+        def on_start(self, event: Any) -> None:
+            nonlocal told
+            if not told:
+                told = True
+                console.print("The vectoriser is compiled for this machine: once, half a minute or so.")
+
+        def on_end(self, event: Any) -> None:
+            """Nothing to say."""
+
+    with event.install_listener("numba:compile", Listener()):
+        yield
 
 
 class _BarProgress(Progress):

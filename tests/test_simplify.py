@@ -35,7 +35,7 @@ def landscapes(draw):
 def set_band_rows(monkeypatch, rows):
     import sys
 
-    for name in ("simplify", "source", "vectorize"):
+    for name in ("simplify", "source", "batches"):
         monkeypatch.setattr(sys.modules[f"geoseg.polygons.{name}"], "BAND_ROWS", rows)
 
 

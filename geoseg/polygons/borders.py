@@ -58,7 +58,9 @@ def list_vertices(rows, nodata):
             cols = _grown(cols, n, size)
             rows_of = _grown(rows_of, n, size)
             more = np.empty((size, 4), np.int32)
-            more[:n] = links[:n]
+            for k in range(n):  # slices would compile a library of strings, for the message of an error
+                for side in range(4):
+                    more[k, side] = links[k, side]
             links = more
         i = 0
         j = 0
@@ -100,7 +102,8 @@ def list_vertices(rows, nodata):
 @inner
 def _grown(array, used, size):
     larger = np.empty(size, array.dtype)
-    larger[:used] = array[:used]
+    for k in range(used):
+        larger[k] = array[k]
     return larger
 
 

@@ -13,8 +13,8 @@ for n pixels.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from geoseg.polygons.compiled import entry, inner
 from geoseg.polygons.patches import NONE, SETTLED, find, settle, unite
 
 __all__ = ["fill"]
@@ -29,7 +29,7 @@ TOTAL = np.dtype(
 )
 
 
-@njit(nogil=True, cache=True)
+@entry
 def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_runs, pending_row):
     """Fill what can be filled after some rows were read.
 
@@ -74,20 +74,20 @@ def fill(patches, n_old, n, old_front, last_row, minimum, runs, borders, row_run
         _push(patches, queue, h, last_row)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _is_due(patches, h, last_row):
     """Whether a row of the table is a whole patch that is not settled and does not wait."""
     patch = patches[h]
     return patch.parent == h and not patch.settled and patch.bottom < last_row and not patch.waits
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _push(patches, queue, h, last_row):
     if _is_due(patches, h, last_row):
         queue.append(np.int64(h))
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _wake(patches, queue, h, last_row):
     """Patch h has changed: those that wait for it must be looked at again."""
     g = patches[h].waiting
@@ -98,7 +98,7 @@ def _wake(patches, queue, h, last_row):
         g = patches[g].next_waiting
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _new_table(size):
     """A hash table by value: no entry is of a turn that counts."""
     table = np.empty(1 << int(np.ceil(np.log2(size))), TOTAL)
@@ -107,7 +107,7 @@ def _new_table(size):
     return table
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _choose(patches, borders, h, table, turn):
     """A neighbour that patch h must wait for or `NONE`, the value that it takes, and the length of their border."""
     mask = table.shape[0] - 1
@@ -148,7 +148,7 @@ def _choose(patches, borders, h, table, turn):
     return np.int64(NONE), best, best_length
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _take(patches, runs, borders, queue, h, value, last_row):
     """Give patch h a value, unite it with all that it touches of that value, and give the root."""
     patches[h].value = value

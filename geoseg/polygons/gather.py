@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from geoseg.areas import column_area_units
+from geoseg.polygons.compiled import entry, inner
 from geoseg.polygons.patches import (
     NONE,
     SETTLED,
@@ -60,7 +60,7 @@ def new_lines(width: int) -> Lines:
     return Lines(np.array([0, 2]), runs, nothing, nothing, nothing, nothing, np.zeros(2, np.int64), nothing)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def label(
     rows, row0, nodata, minimum, reach, last, knots, coefs, unit, patches, n, runs, borders, row_runs, pending_row
 ):
@@ -177,7 +177,7 @@ def label(
     return Lines(offsets, starts, values, regions, above, below, small_offsets, small), patches, n
 
 
-@njit(nogil=True, cache=True)
+@entry
 def note(lines, row0, patches, runs, n_runs, borders, n_borders):
     """List the runs and the borders of patches, after `label`; the tables may be replaced by larger ones."""
     offsets, starts, values, regions, above, below, small_offsets, small = lines
@@ -223,7 +223,7 @@ def note(lines, row0, patches, runs, n_runs, borders, n_borders):
     return runs, n_runs, borders, n_borders
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _size(start, stop, knots, coefs, r, unit):
     """The size of a run in row r."""
     if coefs.shape[0] == 0:
@@ -231,7 +231,7 @@ def _size(start, stop, knots, coefs, r, unit):
     return column_area_units(stop, knots, coefs[r], unit) - column_area_units(start, knots, coefs[r], unit)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _join(patches, runs, borders, row_runs, pending_row, a, b):
     """Make two regions that touch and have one value one region."""
     a = _root(patches, a)
@@ -246,7 +246,7 @@ def _join(patches, runs, borders, row_runs, pending_row, a, b):
     return np.int32(unite(patches, runs, borders, a, b))
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _root(patches, region):
     """The patch that a row of the table is part of, or `SETTLED` if that is settled."""
     if region < 0:
@@ -255,13 +255,13 @@ def _root(patches, region):
     return np.int32(SETTLED) if patches[h].settled else np.int32(h)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _edge(row, column, side):
     """Edges by number: by row, column and side of a pixel."""
     return np.int64(row) << 34 | np.int64(column) << 2 | np.int64(side)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _find_runs(row, starts):
     """Write the first columns of the runs of equal pixels, and the width; return the number of runs.
 

@@ -9,7 +9,8 @@ older row is the root, so rows stay in the order of the patches' first pixels).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from geoseg.polygons.compiled import entry, inner
 
 __all__ = [
     "BORDER",
@@ -74,7 +75,7 @@ BORDER = np.dtype(
 )
 
 
-@njit(nogil=True, cache=True)
+@inner
 def new_patch(patches, h, value, row, column):
     """Make row h of the table a patch without anything."""
     patch = patches[h]
@@ -95,7 +96,7 @@ def new_patch(patches, h, value, row, column):
     patch.settled = False
 
 
-@njit(nogil=True, cache=True)
+@inner
 def find(patches, h):
     """The root of row h."""
     while patches[h].parent != h:
@@ -104,7 +105,7 @@ def find(patches, h):
     return h
 
 
-@njit(nogil=True, cache=True)
+@entry
 def roots(patches, regions):
     """The roots of several rows, in a new array; what is not a row stays."""
     found = regions.copy()
@@ -114,7 +115,7 @@ def roots(patches, regions):
     return found
 
 
-@njit(nogil=True, cache=True)
+@inner
 def unite(patches, runs, borders, a, b):
     """Make two roots one, and give it; what waits for either must be woken by the caller."""
     if b < a:
@@ -142,7 +143,7 @@ def unite(patches, runs, borders, a, b):
     return a
 
 
-@njit(nogil=True, cache=True)
+@inner
 def add_run(patches, runs, n_runs, h, row, start, stop):
     """Give a patch a run of pixels."""
     run = runs[n_runs]
@@ -159,7 +160,7 @@ def add_run(patches, runs, n_runs, h, row, start, stop):
     return n_runs + 1
 
 
-@njit(nogil=True, cache=True)
+@inner
 def add_border(patches, borders, n_borders, h, other, value, length, first):
     """Give a patch a piece of border with ``other``, which has the value ``value``."""
     patch = patches[h]
@@ -183,7 +184,7 @@ def add_border(patches, borders, n_borders, h, other, value, length, first):
     return n_borders + 1
 
 
-@njit(nogil=True, cache=True)
+@inner
 def settle(patches, runs, row_runs, row0, h):
     """A patch has reached its end: if it was filled, hand its runs, with its value, to their rows to be painted."""
     patch = patches[h]
@@ -203,7 +204,7 @@ def settle(patches, runs, row_runs, row0, h):
     patch.borders = 0
 
 
-@njit(nogil=True, cache=True)
+@entry
 def paint(values, row_runs, runs):
     """Give the pixels of some rows the values of the runs in their lists."""
     for r in range(values.shape[0]):
@@ -214,7 +215,7 @@ def paint(values, row_runs, runs):
             run = runs[run].next
 
 
-@njit(nogil=True, cache=True)
+@entry
 def first_pending_row(patches, n, h, end):
     """The first patch from row h of the table on that is not settled, and the first row that it touches, or ``end``."""
     while h < n:
@@ -224,7 +225,7 @@ def first_pending_row(patches, n, h, end):
     return h, np.int64(end)
 
 
-@njit(nogil=True, cache=True)
+@entry
 def compact(patches, n, runs, borders, row_runs, front):
     """Copies of the tables with what is still needed; every patch must be looked at again, for none waits any more.
 

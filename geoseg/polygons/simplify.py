@@ -136,7 +136,8 @@ def _simplify(chains, starts, links, vertices, scale, kept, only):
             kept[chain[between]] = True
             if top + 2 > stack.shape[0]:
                 larger = np.empty((2 * stack.shape[0], 3), np.int64)
-                larger[: stack.shape[0]] = stack
+                for n in range(top):  # a slice would compile a library of strings, for the message of an error
+                    _push(larger, n, stack[n, 0], stack[n, 1], stack[n, 2])
                 stack = larger
             longer = between - i >= j - between
             _push(stack, top, i, between, max(must - 1, 0) * int(longer))
