@@ -78,6 +78,9 @@ def map_(
     block: Annotated[int, typer.Option(help="Side of a block (one task), pixels.")] = 8192,
     batch: Annotated[int | None, typer.Option(help="Tiles in one prediction.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    tta: Annotated[
+        str | None, typer.Option(help="d4: average over eight turns of each tile; takes 8 × longer.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Blocks computed at the same time.")] = 1,
     cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://...")] = None,
     connectivity: Connectivity = 4,
@@ -104,6 +107,7 @@ def map_(
             block_px=block,
             batch=batch,
             device=device,
+            tta=tta,
             workers=workers,
             cluster=cluster,
             connectivity=connectivity,

@@ -68,6 +68,7 @@ def map_scene(
     block_px: int = 8192,
     batch: int | None = None,
     device: str | None = None,
+    tta: str | None = None,
     workers: int = 1,
     cluster: str | None = None,
     connectivity: int = 4,
@@ -85,7 +86,8 @@ def map_scene(
     source
         What `geoseg.open_scene` takes: a path, several paths, a STAC item.
     model
-        A loaded model, the name of a shipped one, or a package folder.
+        A loaded model, the name of a shipped one, or a package folder; several with commas are an ensemble, whose
+        probabilities are averaged.
     out
         The output folder. It must not be there, unless `overwrite` is set; ``<out>.partial`` of a run that was
         broken off is taken up.
@@ -95,6 +97,8 @@ def map_scene(
         See `geoseg.classify`.
     device, batch
         Where the model runs, and how many tiles go in one prediction on a GPU; see `geoseg.load_model`.
+    tta
+        ``"d4"``: each tile is predicted in its eight turns and mirror images, and averaged.
     workers
         Blocks computed at the same time by threads of this process; the processor's threads are shared among them.
     cluster
@@ -140,7 +144,7 @@ def map_scene(
     _check_overwrite(Path(out), overwrite)
 
     clock.stage("open")
-    model = _load(model, device, workers, batch)
+    model = _load(model, device, workers, batch, tta)
     scene = open_scene(source, bands=bands, crs=crs)
     plan = make_plan(
         scene,
@@ -223,13 +227,18 @@ def _sieved(cover: xr.Dataset, path: Path, outlines: Outlines) -> xr.Dataset:
     return open_blocks([(path, 0, 0)], geobox, classes_of(cover["class"]))
 
 
-def _load(model: Model | str | Path, device: str | None, workers: int, batch: int | None) -> Model:
+def _load(model: Model | str | Path, device: str | None, workers: int, batch: int | None, tta: str | None) -> Model:
     if not isinstance(model, str | Path):
+        if tta is not None:
+            raise OptionError(
+                "tta is for models by name, but this one is loaded. Wrap it: geoseg.networks.Turned(model)."
+            )
         return model
-    from geoseg.networks import load_model
+    from geoseg.networks import load_together
 
     # Workers times threads beyond the number of cores is far slower than one worker.
-    return load_model(model, device=device, threads=max(1, (os.cpu_count() or 1) // workers), batch=batch)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    return load_together(model, tta=tta, device=device, threads=threads, batch=batch)
 
 
 def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import torch
 from geoseg.allocator import keep_memory
 from geoseg.errors import ModelError, OptionError
 from geoseg.model import find_package, read_spec, sha256_of
-from geoseg.networks.torch_model import TorchModel, build_network
+from geoseg.networks.architectures import build_network
+from geoseg.networks.torch_model import TorchModel
 
 __all__ = ["choose_device", "load_model"]
 

@@ -15,34 +15,7 @@ import torch
 from geoseg.errors import ModelError
 from geoseg.model import Key, ModelSpec, not_a_number
 
-__all__ = ["TorchModel", "build_network"]
-
-ARCHITECTURES = ("Unet", "FPN", "DeepLabV3Plus", "UnetPlusPlus", "Segformer", "UPerNet")
-"""Networks of segmentation_models_pytorch that a package may name."""
-
-
-def build_network(spec: ModelSpec) -> torch.nn.Module:
-    """The network that a package's metadata names, with random weights.
-
-    Raises
-    ------
-    ModelError
-        The architecture is unknown or does not take these arguments.
-    """
-    import segmentation_models_pytorch as smp
-
-    if spec.architecture not in ARCHITECTURES:
-        raise ModelError(
-            f"The architecture must be one of {', '.join(ARCHITECTURES)}, but model.json of {spec.name} names "
-            f"{spec.architecture!r}."
-        )
-    arguments = {**spec.arguments, "encoder_weights": None}
-    try:
-        return getattr(smp, spec.architecture)(in_channels=len(spec.bands), classes=len(spec.classes), **arguments)
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"{spec.architecture} does not take the arguments {dict(spec.arguments)} of model.json: {error}"
-        ) from error
+__all__ = ["TorchModel"]
 
 
 class TorchModel:

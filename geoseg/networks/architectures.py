@@ -1,0 +1,136 @@
+"""The networks that a package may name: by architecture and arguments, any number of bands, random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from geoseg.errors import ModelError
+from geoseg.model import ModelSpec
+
+__all__ = ["INSTANCE", "SEMANTIC", "MaskRCNN", "build_network"]
+
+_SMP = ("DeepLabV3", "DeepLabV3Plus", "FPN", "Linknet", "MAnet", "Segformer", "UPerNet", "Unet", "UnetPlusPlus")
+"""Of segmentation_models_pytorch: ``encoder_name`` and its other arguments."""
+
+SEMANTIC = (*_SMP, "FCN")
+"""Networks that give each pixel a class. FCN is torchgeo's: five convolutions of ``num_filters``."""
+
+INSTANCE = ("MaskRCNN",)
+"""Networks that give objects."""
+
+
+def build_network(spec: ModelSpec) -> torch.nn.Module:
+    """The network that a package's metadata names, with random weights.
+
+    Parameters
+    ----------
+    spec
+        Its architecture, arguments, bands and classes.
+
+    Returns
+    -------
+    torch.nn.Module
+        For `SEMANTIC` ones: (tile, band, row, col) → logits (tile, class, row, col). For `MaskRCNN` see there.
+
+    Raises
+    ------
+    ModelError
+        The architecture is unknown or does not take these arguments.
+
+    Examples
+    --------
+    >>> from geoseg.classes import ClassInfo
+    >>> spec = ModelSpec("tiny", ("red", "nir"), (0, 0), (1, 1), (ClassInfo(0, "land"), ClassInfo(1, "water")),
+    ...                  architecture="FCN", arguments={"num_filters": 4})
+    >>> build_network(spec)(torch.zeros(1, 2, 32, 32)).shape
+    torch.Size([1, 2, 32, 32])
+    """
+    bands, classes = len(spec.bands), len(spec.classes)
+    try:
+        if spec.architecture in _SMP:
+            import segmentation_models_pytorch as smp
+
+            arguments = {**spec.arguments, "encoder_weights": None}
+            return getattr(smp, spec.architecture)(in_channels=bands, classes=classes, **arguments)
+        if spec.architecture == "FCN":
+            from torchgeo.models import FCN
+
+            return FCN(in_channels=bands, classes=classes, **spec.arguments)
+        if spec.architecture == "MaskRCNN":
+            return MaskRCNN(bands, classes, **spec.arguments)
+    except (TypeError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        raise ModelError(
+            f"{spec.architecture} does not take the arguments {dict(spec.arguments)} of model.json: {error}"
+        ) from error
+    raise ModelError(
+        f"The architecture must be one of {', '.join([*SEMANTIC, *INSTANCE])}, but model.json of {spec.name} names "
+        f"{spec.architecture!r}."
+    )
+
+
+class MaskRCNN(torch.nn.Module):
+    """Mask R-CNN (He et al. 2017) of torchvision, for any number of bands.
+
+    Pixels come scaled, and in the size that they have: torchvision's own scaling by the mean and deviation of
+    photographs and its resizing are switched off.
+
+    Parameters
+    ----------
+    bands
+        Input channels.
+    classes
+        Kinds of objects; the background is added.
+    backbone
+        ``resnet18`` to ``resnet152``, with a feature pyramid.
+    detections
+        Most objects in one tile.
+
+    Examples
+    --------
+    >>> network = MaskRCNN(4, 1, backbone="resnet18").eval()
+    >>> sorted(network(torch.zeros(1, 4, 64, 64))[0])
+    ['boxes', 'labels', 'masks', 'scores']
+    """
+
+    def __init__(self, bands: int, classes: int, *, backbone: str = "resnet50", detections: int = 300) -> None:
+        from torchvision.models import detection
+        from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+
+        super().__init__()
+        # Batch norms that learn: the frozen ones of torchvision's default fit the photographs of its weights only.
+        body = resnet_fpn_backbone(
+            backbone_name=backbone, weights=None, trainable_layers=5, norm_layer=torch.nn.BatchNorm2d
+        )
+        first = body.body.conv1
+        body.body.conv1 = torch.nn.Conv2d(
+            bands, first.out_channels, first.kernel_size, first.stride, first.padding, bias=False
+        )
+        self.network = detection.MaskRCNN(
+            body,
+            num_classes=classes + 1,
+            image_mean=[0.0] * bands,
+            image_std=[1.0] * bands,
+            box_detections_per_img=detections,
+            _skip_resize=True,
+        )
+
+    def forward(self, tiles: torch.Tensor, objects: list[dict[str, torch.Tensor]] | None = None) -> Any:
+        """Find objects, or learn from them.
+
+        Parameters
+        ----------
+        tiles
+            (tile, band, row, col) float32, scaled.
+        objects
+            In training, for each tile: ``boxes`` (object, 4) float32 x0, y0, x1, y1 in pixels; ``labels`` (object,)
+            int64, from 1; ``masks`` (object, row, col) uint8.
+
+        Returns
+        -------
+        list of dict, or dict
+            For each tile ``boxes``, ``labels``, ``scores`` and soft ``masks`` (object, 1, row, col); in training the
+            losses by name.
+        """
+        return self.network(list(tiles), objects)
