@@ -16,9 +16,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-examples: $(VENV)/.runtime
+examples: $(VENV)/.test
 	sh examples/verbs.sh $(BIN)
-	$(BIN)/python examples/five_lines.py
+	$(BIN)/python examples/notebooks.py --run
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -q -W docs docs/_build
