@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Map a scene with the built-in model
 #
-# From a raster to polygons and areas in five lines. The scene is drawn by geoseg itself, so that it needs no download and
+# From a raster to polygons and areas in five lines. The scene is drawn by geoseg itself, so it needs no download and
 # the truth is known; put the path of your own orthophoto in its place.
 
 # %%
