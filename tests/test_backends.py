@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import pickle
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -123,10 +124,13 @@ def test_onnx_is_refused_where_it_does_not_fit(onnx_package, tmp_path) -> None:
         export_onnx(onnx_package, tmp_path / "again")
 
 
-def test_missing_onnx_runtime_names_the_extra(onnx_package, monkeypatch, tiles) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+def test_what_is_not_installed_is_named_with_its_extra(package, onnx_package, monkeypatch, tmp_path) -> None:
+    for name in ("onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModelError, match=r"pip install 'geoseg\[onnx\]'"):
         load_model(onnx_package, threads=5)
+    with pytest.raises(ModelError, match=r"pip install 'geoseg\[onnx\]'"):
+        export_onnx(package, tmp_path / "out")
 
 
 def test_every_kind_of_weights_maps_alike(package, network, exported, onnx_package, tmp_path) -> None:

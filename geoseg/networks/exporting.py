@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -52,6 +53,8 @@ def export_onnx(package: str | Path, out: str | Path) -> tuple[Path, float]:
     ModelError
         The network cannot be written as ONNX, or gives something else there.
     """
+    if not _is_installed("onnx"):
+        raise ModelError("Exporting needs the package onnx, which is not installed. Run: pip install 'geoseg[onnx]'")
     spec = read_spec(package)
     model = build_model(spec, read_weights(package, spec))
     if not isinstance(model, TorchModel):
@@ -72,6 +75,13 @@ def export_onnx(package: str | Path, out: str | Path) -> tuple[Path, float]:
 
 class _UnequalError(ModelError):
     """The ONNX form of a network cannot be made, or gives something else."""
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # it was looked for before, and set to None
+        return False
 
 
 def _fixed(model: TorchModel) -> list[int | None]:

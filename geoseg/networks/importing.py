@@ -137,9 +137,8 @@ def _read_state(data: bytes, path: Path) -> dict[str, torch.Tensor]:
             "when it is read, or is damaged. Save the state dict alone: torch.save(network.state_dict(), FILE)."
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise ModelError(
-            f"{path} must be a file of torch.save, but: {str(error).partition(chr(10))[0] or type(error).__name__}. Restore it."
-        ) from error
+        what = f"{type(error).__name__} {str(error)[:200]}"
+        raise ModelError(f"{path} must be a file of torch.save, but: {what}. Restore it.") from error
     for key in _NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]

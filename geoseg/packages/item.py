@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
@@ -155,7 +156,7 @@ def spec_of(item: Mapping[str, Any]) -> ModelSpec:
             low, high = (float(value) for value in given["geoseg:resolution_range_m"])
     for name, kind in _OWN_FIELDS.items():
         if given.get(f"geoseg:{name}") is not None:
-            read(name, f"geoseg:{name}", lambda name=name, kind=kind: kind(given[f"geoseg:{name}"]))
+            read(name, f"geoseg:{name}", partial(kind, given[f"geoseg:{name}"]))
     if fields["task"] is None:
         raise ModelError(
             f"A model's task must be one of {', '.join(TASKS)}, but mlm:tasks is {given['mlm:tasks']}. geoseg cannot "
