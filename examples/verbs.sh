@@ -8,6 +8,7 @@ cd "$work"
 
 geoseg models                                           # what ships with geoseg
 geoseg models landcover-aerial                          # one model in full
+geoseg models check landcover-aerial                    # metadata, hash, weights, and a tile
 
 geoseg demo --out demo --side 512                       # draws demo/scene.tif and demo/truth.tif, maps the scene
 geoseg map demo/scene.tif --model landcover-aerial --out map --format gpkg,parquet --tile 256
@@ -17,4 +18,10 @@ geoseg vectorize map/classes.tif --out parcels.parquet --confidence map/confiden
 geoseg vectorize map/classes.tif --out houses.gpkg --classes building --min-area 20m2 --regularize
 geoseg vectorize map/classes.tif --out clipped.fgb --clip houses.gpkg --split grid --max-vertices 500
 geoseg map demo/scene.tif --out sieved --min-area 20m2 --simplify 1px
+if "$(dirname "$(command -v geoseg)")/python" -c "import onnx, onnxruntime" 2>/dev/null; then  # pip install 'geoseg[onnx]'
+    geoseg models export landcover-aerial --onnx onnx   # the same model for ONNX Runtime
+    geoseg models import onnx/weights.onnx --out mine.zip --name mine --bands red,green,blue --mean 127.5 --std 127.5 \
+        --classes "0=building:#c0392b,1=road,2=vegetation,3=water:#2f6fb0,4=bare land" --tile 256 --license Apache-2.0
+    geoseg map demo/scene.tif --model mine.zip --out mine
+fi
 ls map/classes.tif map/confidence.tif map/polygons.gpkg map/polygons.parquet map/areas.csv map/preview.png map/run.json

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 import geoseg
+from geoseg.cli_models import models_app
+from geoseg.cli_options import Debug, debugging
 from geoseg.errors import GeosegError, OptionError, OutputError
 from geoseg.progress import make_progress
 
@@ -25,16 +27,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-_debug = False
+app.add_typer(models_app, name="models")
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
-
-def _set_debug(value: bool) -> None:
-    global _debug
-    _debug = _debug or value
-
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output folder; must not be there yet.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A model's name, or the folder of a package.")]
@@ -208,35 +203,6 @@ def areas(
 
 
 @app.command()
-def models(
-    name: Annotated[str | None, typer.Argument(help="Show this model in full.")] = None,
-    debug: Debug = False,
-) -> None:
-    """List the models that ship with geoseg, or show one."""
-    from geoseg.model import list_models, read_spec
-
-    console = Console()
-    if name is None:
-        table = Table("model", "bands", "metres a pixel", "classes", "good for", box=None, header_style="bold")
-        table.columns[0].no_wrap = True
-        for known, spec in list_models().items():
-            low, high = spec.resolution_range_m
-            table.add_row(
-                known,
-                ", ".join(spec.bands),
-                f"{low:g} to {high:g}",
-                ", ".join(info.name for info in spec.classes),
-                spec.description,
-            )
-        console.print(table)
-        return
-    spec = read_spec(name)
-    for key, value in spec.to_item()["properties"].items():
-        console.print(f"{key}: {value}", highlight=False, markup=False)
-    console.print(f"weights: {spec.weights} (SHA-256 {spec.sha256})", highlight=False)
-
-
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scene and its map.")] = Path("demo"),
     side: Annotated[int, typer.Option(help="Side of the scene, pixels of 0.5 m.")] = 1536,
@@ -263,8 +229,7 @@ def demo(
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point of ``geoseg`` and ``python -m geoseg``; always ends with `SystemExit`."""
-    global _debug
-    _debug = False
+    debugging.on = False
     try:
         code = app(args=arguments, prog_name="geoseg", standalone_mode=False)
         if code == _INTERRUPTED:
@@ -283,14 +248,14 @@ def main(arguments: list[str] | None = None) -> None:
             show()
             code = int(getattr(error, "exit_code", 2))
         else:
-            hint = "" if _debug else " This is a fault of geoseg: run with --debug and report what it prints."
+            hint = "" if debugging.on else " This is a fault of geoseg: run with --debug and report what it prints."
             _complain(f"Error: {type(error).__name__}: {error}.{hint}")
             code = 1
     sys.exit(code or 0)
 
 
 def _complain(message: str) -> None:
-    if _debug and sys.exc_info()[0] is not None:
+    if debugging.on and sys.exc_info()[0] is not None:
         traceback.print_exc()
     typer.echo(message, err=True)
 

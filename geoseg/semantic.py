@@ -200,6 +200,10 @@ def make_plan(
 ) -> Plan:
     """What `classify` will do, with everything checked; see there for the parameters and what is raised."""
     spec = model.spec
+    if spec.task != "semantic-segmentation":
+        raise MismatchError(
+            f"A land-cover map needs a model for semantic-segmentation, but {spec.name} is for {spec.task}."
+        )
     fitted = fit_scene(scene, spec, resolution=resolution, value_range=value_range)
     tile = spec.tile_px if tile_px is None else tile_px
     if tile % spec.divisor:

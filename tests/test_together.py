@@ -16,7 +16,7 @@ from scipy.ndimage import convolve
 
 from geoseg.errors import MismatchError, OptionError
 from geoseg.model import NumpyModel
-from geoseg.networks import Ensemble, Turned, load_model
+from geoseg.networks import Ensemble, Turned, load_model, load_together
 from geoseg.networks.together import _turn, _turn_back
 from geoseg.semantic import classify
 
@@ -128,3 +128,16 @@ def test_the_command_line_maps_with_several_models_and_turns(tmp_path):
     assert record["model"]["name"] == "tiny + tiny × d4"
     assert run("map", scene, "--model", one, "--tta", "mirror", "--out", tmp_path / "no", "--quiet") == 2
     assert not (tmp_path / "no").exists()
+
+
+def test_an_ensemble_of_torch_and_onnx(tmp_path):
+    from geoseg.networks.exporting import export_onnx
+
+    one, other = write_package(tmp_path / "a"), write_package(tmp_path / "b", seed=1)
+    exported = export_onnx(other, tmp_path / "onnx")
+    tile = 0, np.random.default_rng(1).integers(0, 256, (3, 128, 128)).astype(np.uint8), np.ones((128, 128), bool)
+    expected = next(load_together(f"{one},{other}", device="cpu").predict([tile]))[2].numpy()
+    for names in (f"{one},{exported}", f"{exported},{one}"):
+        model = load_together(names, device="cpu")
+        assert type(model.asarray(np.zeros(1, np.float32))) is type(next(model.predict([tile]))[2])
+        np.testing.assert_allclose(np.asarray(next(model.predict([tile]))[2]), expected, atol=1e-4)

@@ -5,27 +5,32 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 
 from geoseg.allocator import keep_memory
 from geoseg.errors import ModelError, OptionError
-from geoseg.model import find_package, read_spec, sha256_of
 from geoseg.networks.architectures import build_network
+from geoseg.networks.exported import load_exported, refuse_torchscript
+from geoseg.networks.onnx_model import OnnxModel, choose_provider
 from geoseg.networks.torch_model import TorchModel
+from geoseg.packages import ModelSpec, find_package, read_spec, read_weights
 
-__all__ = ["choose_device", "load_model"]
+__all__ = ["LoadedModel", "build_model", "choose_device", "load_model", "travel"]
+
+LoadedModel: TypeAlias = TorchModel | OnnxModel
 
 
 def load_model(
     package: str | Path, *, device: str | None = None, threads: int | None = None, batch: int | None = None
-) -> TorchModel:
-    """Load a model by the name of a shipped package, or from a package folder.
+) -> LoadedModel:
+    """Load a model by the name of a shipped package, or from a package folder or zip.
 
     Parameters
     ----------
     package
-        A name that `geoseg.list_models` lists, or a folder with ``model.json`` and weights.
+        A name that `geoseg.list_models` lists, or a folder or zip with ``model.json`` and weights.
     device
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default the best one there is.
     threads
@@ -49,38 +54,54 @@ def load_model(
     >>> model.spec.bands
     ('red', 'green', 'blue')
     """
-    folder = find_package(package).resolve()
-    device = choose_device(device)
+    path = find_package(package).resolve()
+    spec = read_spec(path)
+    device = choose_provider(device) if spec.artifact == "onnx" else choose_device(device)
     for name, value in (("threads", threads), ("batch", batch)):
         if value is not None and value < 1:
             raise OptionError(f"A model needs {name} of at least 1, but {name}={value}. Give 1 or more.")
     if device == "cpu":
         keep_memory()
     # The times of change are part of the key: a package that was written anew is read anew.
-    changed = tuple(path.stat().st_mtime_ns for path in sorted(folder.iterdir()))
-    return _load(folder, changed, device, threads or os.cpu_count() or 1, batch or 16)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    changed = tuple(file.stat().st_mtime_ns for file in files)
+    return _load(path, changed, device, threads or os.cpu_count() or 1, batch or 16)
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, changed: tuple[int, ...], device: str, threads: int, batch: int) -> TorchModel:
+def _load(path: Path, changed: tuple[int, ...], device: str, threads: int, batch: int) -> LoadedModel:
     # Cached, because a model that travels to another process is loaded again there, once per process and not per block.
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    spec = read_spec(path)
+    return build_model(spec, read_weights(path, spec), device=device, threads=threads, batch=batch, package=path)
 
-    spec = read_spec(folder)
-    path = folder / spec.weights
-    if not path.is_file():
-        raise ModelError(f"The weights must lie beside model.json, but {path} is not there. Restore the package.")
-    found = sha256_of(path)
-    if found != spec.sha256:
-        raise ModelError(
-            f"The weights must have the SHA-256 that model.json gives, {spec.sha256 or '(none)'}, but {path} "
-            f"has {found}. The file is damaged or was exchanged: restore the package."
-        )
+
+def build_model(
+    spec: ModelSpec,
+    weights: bytes,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    batch: int = 16,
+    package: Path | None = None,
+) -> LoadedModel:
+    """A model in memory from its metadata and the bytes of its weights; see `load_model`."""
+    if spec.artifact == "onnx":
+        return OnnxModel(spec, weights, device=device, threads=threads, batch=batch, package=package)
+    if spec.artifact == "torchscript":
+        raise refuse_torchscript(spec.weights)
+    network = load_exported(spec, weights) if spec.artifact == "torch.export" else _load_state(spec, weights)
+    return TorchModel(spec, network, device=device, threads=threads, batch=batch, package=package)
+
+
+def _load_state(spec: ModelSpec, weights: bytes) -> torch.nn.Module:
+    """The network that the metadata name, with the weights of a safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"The weights must be a safetensors file, but {path} is not: {error}.") from error
+        state = load(weights)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(f"The weights must be a safetensors file, but {spec.weights} is not: {error}.") from error
     network = build_network(spec)
     # Weights are stored in half precision to be small; they are computed with in single precision.
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
@@ -89,9 +110,24 @@ def _load(folder: Path, changed: tuple[int, ...], device: str, threads: int, bat
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise ModelError(
-            f"The weights must fit the architecture {spec.architecture} of model.json, but {path} does not: {first}"
+            f"The weights must fit the architecture {spec.architecture} of model.json, but {spec.weights} does not: "
+            f"{first}"
         ) from error
-    return TorchModel(spec, network, device=device, threads=threads, batch=batch, package=folder)
+    return network
+
+
+def travel(package: Path | None, device: str, threads: int, batch: int) -> tuple[Any, ...]:
+    """How a model goes to another process (`__reduce__`): by the path of its package, never as pickled weights."""
+    if package is None:
+        raise ModelError(
+            "A model can only travel to another process by its package, but this one was not loaded from any. "
+            "Write it as a package and use load_model."
+        )
+    return _reload, (str(package), device, threads, batch)
+
+
+def _reload(package: str, device: str, threads: int, batch: int) -> LoadedModel:
+    return load_model(package, device=device, threads=threads, batch=batch)
 
 
 def choose_device(device: str | None) -> str:

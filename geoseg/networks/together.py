@@ -133,7 +133,7 @@ class Ensemble:
             key, valid, mean = results[0]
             mean = mean / len(results)
             for _, _, probabilities in results[1:]:
-                mean = mean + probabilities / len(results)
+                mean = mean + self._like_first(probabilities) / len(results)
             yield key, valid, mean
 
     def zeros(self, shape: tuple[int, ...]) -> Any:
@@ -147,6 +147,12 @@ class Ensemble:
     def decide(self, sums: Any) -> tuple[np.ndarray, np.ndarray]:
         """See `geoseg.model.Model.decide`."""
         return self.models[0].decide(sums)
+
+    def _like_first(self, probabilities: Any) -> Any:
+        """Probabilities as an array of the first model's kind: one may be run by torch and another in numpy."""
+        if isinstance(self.models[0].asarray(np.zeros(0, np.float32)), np.ndarray):
+            return probabilities if isinstance(probabilities, np.ndarray) else probabilities.cpu().numpy()
+        return self.models[0].asarray(probabilities) if isinstance(probabilities, np.ndarray) else probabilities
 
 
 def load_together(package: str | Path, *, tta: str | None = None, **options: Any) -> Model:

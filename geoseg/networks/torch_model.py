@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from geoseg.errors import ModelError
 from geoseg.model import Key, ModelSpec, not_a_number
+from geoseg.networks.running import predict_in_batches, predict_on_threads
 
 __all__ = ["TorchModel"]
 
@@ -58,49 +56,17 @@ class TorchModel:
         return self.threads + 1 if self.device.type == "cpu" else 2 * self.batch
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self.package is None:
-            raise ModelError(
-                "A model can only travel to another process by its package, but this one was not loaded from any. "
-                "Write it as a package and use load_model."
-            )
-        return _reload, (str(self.package), str(self.device), self.threads, self.batch)
+        from geoseg.networks.loading import travel
+
+        return travel(self.package, str(self.device), self.threads, self.batch)
 
     def predict(
         self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]
     ) -> Iterator[tuple[Key, np.ndarray, torch.Tensor]]:
         """See `geoseg.model.Model.predict`."""
-        return self._predict_on_threads(tiles) if self.device.type == "cpu" else self._predict_in_batches(tiles)
-
-    def _predict_on_threads(
-        self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]
-    ) -> Iterator[tuple[Key, np.ndarray, torch.Tensor]]:
-        waiting: deque[tuple[Key, np.ndarray, Future[torch.Tensor]]] = deque()
-        pool = ThreadPoolExecutor(self.threads, "geoseg-predict", initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            for key, pixels, valid in tiles:
-                waiting.append((key, valid, pool.submit(self._forward, pixels[None], valid[None])))
-                # One tile more than threads: a thread that is done finds its next tile while this one is blended.
-                if len(waiting) > self.threads:
-                    done, mask, future = waiting.popleft()
-                    yield done, mask, future.result()[0]
-            while waiting:
-                done, mask, future = waiting.popleft()
-                yield done, mask, future.result()[0]
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-    def _predict_in_batches(
-        self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]
-    ) -> Iterator[tuple[Key, np.ndarray, torch.Tensor]]:
-        stream = iter(tiles)
-        while batch := list(islice(stream, self.batch)):
-            # A short batch is filled up: another batch size may choose another algorithm.
-            fill = [batch[0]] * (self.batch - len(batch))
-            pixels = np.stack([pixels for _, pixels, _ in batch + fill])
-            valid = np.stack([valid for _, _, valid in batch + fill])
-            probabilities = self._forward(pixels, valid)
-            for index, (key, _, tile_valid) in enumerate(batch):
-                yield key, tile_valid, probabilities[index]
+        if self.device.type == "cpu":
+            return predict_on_threads(tiles, self._forward, self.threads, prepare=partial(torch.set_num_threads, 1))
+        return predict_in_batches(tiles, self._forward, self.batch)
 
     def _forward(self, tiles: np.ndarray, valid: np.ndarray) -> torch.Tensor:
         """Probabilities (tile, class, row, col) of tiles (tile, band, row, col)."""
@@ -109,7 +75,17 @@ class TorchModel:
             if not valid.all():
                 scaled.masked_fill_(~self._to_device(valid)[:, None], 0)
             output = self.network(scaled.contiguous(memory_format=torch.channels_last)).contiguous()
-            return output.softmax(dim=1) if self.spec.activation == "softmax" else output
+            return self._activate(output)
+
+    def _activate(self, output: torch.Tensor) -> torch.Tensor:
+        """See `geoseg.model.to_probabilities`."""
+        if self.spec.activation == "none":
+            return output
+        if self.spec.temperature != 1:
+            output = output / self.spec.temperature
+        if self.spec.activation == "sigmoid":
+            output = torch.cat([torch.zeros_like(output), output], dim=1)
+        return output.softmax(dim=1)
 
     def _to_device(self, values: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(values))
@@ -134,9 +110,3 @@ class TorchModel:
                 raise not_a_number(self.spec)
             percent = (highest.clamp(0, 1) * 100).round()
             return channel.to(torch.uint8).cpu().numpy(), percent.to(torch.uint8).cpu().numpy()
-
-
-def _reload(package: str, device: str, threads: int, batch: int) -> TorchModel:
-    from geoseg.networks.loading import load_model
-
-    return load_model(package, device=device, threads=threads, batch=batch)

@@ -1,0 +1,27 @@
+"""Options that every verb of the command line has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+__all__ = ["Debug", "debugging"]
+
+
+@dataclass
+class _Debugging:
+    on: bool = False
+    """Whether an error shows its traceback."""
+
+
+debugging = _Debugging()
+"""The one state that `main` needs after a verb has failed."""
+
+
+def _set_debug(value: bool) -> None:
+    debugging.on = debugging.on or value
+
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug)]

@@ -1,0 +1,139 @@
+"""Write a package's network as ONNX, and prove that both give the same."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from geoseg.errors import ModelError
+from geoseg.model import ModelSpec
+from geoseg.networks.checking import sample_tiles
+from geoseg.networks.exported import ExportedNetwork
+from geoseg.networks.loading import build_model
+from geoseg.networks.onnx_model import OnnxModel
+from geoseg.networks.torch_model import TorchModel
+from geoseg.packages import read_spec, read_weights, write_package
+
+__all__ = ["OPSET", "TOLERANCE", "export_onnx"]
+
+OPSET = 17
+"""The ONNX operator set that is written: ONNX Runtime reads it from 1.12 on."""
+TOLERANCE = 1e-4
+"""Largest difference of a probability between the network and its ONNX form."""
+
+
+def export_onnx(package: str | Path, out: str | Path) -> tuple[Path, float]:
+    """Make an ONNX package of a torch package, with the same metadata.
+
+    Batch size and tile side stay free, where the network gives the same for another side than the one it was traced
+    with; else the side is fixed.
+
+    Parameters
+    ----------
+    package
+        A shipped package's name, a folder or a zip, with torch weights.
+    out
+        The folder or zip to make; it appears whole or not at all.
+
+    Returns
+    -------
+    Path
+        The new package.
+    float
+        The largest difference of a probability on sample tiles; at most `TOLERANCE`.
+
+    Raises
+    ------
+    ModelError
+        The network cannot be written as ONNX, or gives something else there.
+    """
+    if not _is_installed("onnx"):
+        raise ModelError("Exporting needs the package onnx, which is not installed. Run: pip install 'geoseg[onnx]'")
+    spec = read_spec(package)
+    model = build_model(spec, read_weights(package, spec))
+    if not isinstance(model, TorchModel):
+        raise ModelError(f"Only torch models are exported to ONNX, but {package} is ONNX already. Use it as it is.")
+    spec = replace(spec, artifact="onnx", weights="weights.onnx", arguments={})
+    # A layer that pools to a fixed size, say, can only be traced for one tile side: then that side is fixed.
+    attempts = [(spec, True), (replace(spec, divisor=spec.tile_px), False)]
+    for index, (written, any_side) in enumerate(attempts):
+        try:
+            data = _onnx_of(model, any_side)
+            found = _difference(model, written, data, any_side)
+            return write_package(out, written, data), found
+        except _UnequalError:
+            if index + 1 == len(attempts):
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+class _UnequalError(ModelError):
+    """The ONNX form of a network cannot be made, or gives something else."""
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # it was looked for before, and set to None
+        return False
+
+
+def _fixed(model: TorchModel) -> list[int | None]:
+    """The sides (tile, band, row, col) that a network was made for; None where any will do."""
+    return model.network.shape if isinstance(model.network, ExportedNetwork) else [None] * 4
+
+
+def _onnx_of(model: TorchModel, any_side: bool) -> bytes:
+    spec, fixed = model.spec, _fixed(model)
+    names = {0: "tile", 2: "row", 3: "col"} if any_side else {0: "tile"}
+    axes = {axis: name for axis, name in names.items() if fixed[axis] is None}
+    tiles = torch.zeros(fixed[0] or 1, len(spec.bands), spec.tile_px, spec.tile_px)
+    try:
+        # Tracing warns of every size that it takes for a constant: whether that matters is tested.
+        with TemporaryDirectory() as room, warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            path = Path(room) / "weights.onnx"
+            torch.onnx.export(
+                model.network.to(memory_format=torch.contiguous_format),
+                (tiles,),
+                path,
+                input_names=["tiles"],
+                output_names=["logits"],
+                dynamic_axes={"tiles": axes, "logits": axes} if axes else None,
+                opset_version=OPSET,
+                dynamo=False,
+            )
+            return path.read_bytes()
+    except Exception as error:  # torch's exporter has no common exception class
+        raise _UnequalError(
+            f"{spec.name} cannot be written as ONNX: {type(error).__name__} {str(error)[:300]}. Keep the torch package."
+        ) from error
+
+
+def _difference(model: TorchModel, spec: ModelSpec, data: bytes, any_side: bool) -> float:
+    """The largest difference of a probability, on tiles of one side or two, alone and in a batch of two."""
+    other = build_model(spec, data)
+    assert isinstance(other, OnnxModel)
+    another = spec.tile_px + spec.divisor * max(1, 32 // spec.divisor)
+    worst = 0.0
+    for side in (spec.tile_px, another) if any_side and _fixed(model)[2] is None else (spec.tile_px,):
+        tiles = np.stack(list(sample_tiles(spec, side).values()))
+        valid = np.ones((len(tiles), side, side), bool)
+        stream = ((index, tile, valid[index]) for index, tile in enumerate(tiles))
+        expected = np.stack([np.asarray(out) for _, _, out in model.predict(stream)])
+        try:
+            worst = max(worst, float(abs(other.forward(tiles, valid) - expected).max()))
+        except ModelError as error:
+            raise _UnequalError(str(error)) from error
+    if not worst <= TOLERANCE:
+        raise _UnequalError(
+            f"An exported model must give probabilities within {TOLERANCE:g} of its own, but those of {spec.name} "
+            f"differ by {worst:.2g}. Keep the torch package."
+        )
+    return worst
