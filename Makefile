@@ -19,6 +19,7 @@ lint: $(VENV)/.test
 examples: $(VENV)/.runtime
 	sh examples/verbs.sh $(BIN)
 	$(BIN)/python examples/five_lines.py
+	$(BIN)/python examples/torchgeo_fields.py
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -q -W docs docs/_build

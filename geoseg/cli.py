@@ -37,7 +37,9 @@ def _set_debug(value: bool) -> None:
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output folder; must not be there yet.")]
-ModelName = Annotated[str, typer.Option("--model", "-m", help="A model's name, or the folder of a package.")]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="A model's name, the folder of a package, or torchgeo:NAME.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Connectivity = Annotated[
     int, typer.Option("--connectivity", help="4, or 8: pixels that touch at a corner belong together.")
@@ -67,6 +69,9 @@ def map_(
     rasters: Annotated[list[str], typer.Argument(help="The raster; several of one CRS make a mosaic. Or a STAC item.")],
     model: ModelName = "landcover-aerial",
     out: Out = Path("out"),
+    second: Annotated[
+        str | None, typer.Option(help="The same place at a second date, for models that look at two.")
+    ] = None,
     bands: Annotated[str | None, typer.Option(help="Which band is which: red=3,green=2,blue=1.")] = None,
     resolution: Annotated[float | None, typer.Option(help="Pixel size to work at, metres.")] = None,
     crs: Crs = None,
@@ -95,6 +100,7 @@ def map_(
             rasters[0] if len(rasters) == 1 else rasters,
             model,
             out,
+            second=second,
             bands=bands,
             resolution=resolution,
             crs=crs,
@@ -205,7 +211,9 @@ def areas(
 
 @app.command()
 def models(
-    name: Annotated[str | None, typer.Argument(help="Show this model in full.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show this model in full; torchgeo: list the weights that torchgeo publishes.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """List the models that ship with geoseg, or show one."""
@@ -225,11 +233,20 @@ def models(
                 spec.description,
             )
         console.print(table)
+        console.print("\nWeights that torchgeo publishes: geoseg models torchgeo", highlight=False)
         return
-    spec = read_spec(name)
+    if name == "torchgeo":
+        _print_published(console)
+        return
+    if name.startswith("torchgeo:"):
+        from geoseg.networks.torchgeo_weights import weights_spec
+
+        spec = weights_spec(name)
+    else:
+        spec = read_spec(name)
     for key, value in spec.to_item()["properties"].items():
         console.print(f"{key}: {value}", highlight=False, markup=False)
-    console.print(f"weights: {spec.weights} (SHA-256 {spec.sha256})", highlight=False)
+    console.print(f"weights: {spec.weights} (SHA-256 {spec.sha256 or 'known after download'})", highlight=False)
 
 
 @app.command()
@@ -306,6 +323,23 @@ def _two_numbers(text: str | None) -> tuple[float, float] | None:
     except ValueError as error:
         raise OptionError(f"--value-range is two numbers with a comma, like 0,3000, but is {text!r}.") from error
     return low, high
+
+
+def _print_published(console: Console) -> None:
+    """Two tables of what torchgeo publishes: weights that map, and weights that training starts from."""
+    from geoseg.networks.torchgeo_weights import list_backbones, list_weights
+
+    shown = Table("for geoseg map --model", "metres a pixel", "licence", "bands", box=None, header_style="bold")
+    shown.columns[0].no_wrap = True
+    for name, spec in list_weights().items():
+        shown.add_row(name, f"{spec.resolution_m:g}", spec.license, ", ".join(spec.bands))
+    console.print(shown)
+    shown = Table("encoders that training can start from", "bands", box=None, header_style="bold")
+    shown.columns[0].no_wrap = True
+    for name, bands in list_backbones().items():
+        shown.add_row(name, ", ".join(bands))
+    console.print()
+    console.print(shown)
 
 
 def _print_areas(table: Any) -> None:

@@ -33,7 +33,7 @@ from geoseg.layer import write_layer
 from geoseg.model import Model
 from geoseg.polygons import Outlines, iter_sieved
 from geoseg.progress import Progress
-from geoseg.scene import open_scene
+from geoseg.scene import open_scene, pair
 from geoseg.semantic import Plan, make_plan
 from geoseg.tiling import Block
 
@@ -59,6 +59,7 @@ def map_scene(
     model: Model | str | Path = "landcover-aerial",
     out: str | Path = "out",
     *,
+    second: Any = None,
     bands: Any = None,
     resolution: float | None = None,
     crs: str | None = None,
@@ -85,10 +86,12 @@ def map_scene(
     source
         What `geoseg.open_scene` takes: a path, several paths, a STAC item.
     model
-        A loaded model, the name of a shipped one, or a package folder.
+        A loaded model, the name of a shipped one, a package folder, or published weights (``torchgeo:...``).
     out
         The output folder. It must not be there, unless `overwrite` is set; ``<out>.partial`` of a run that was
         broken off is taken up.
+    second
+        The same place at a second date, for models that look at two; see `geoseg.scene.pair`.
     bands, crs
         See `geoseg.open_scene`. Polygons are written in the scene's CRS, or in `crs`.
     resolution, value_range, tile_px, overlap_px, block_px
@@ -140,8 +143,11 @@ def map_scene(
     _check_overwrite(Path(out), overwrite)
 
     clock.stage("open")
-    model = _load(model, device, workers, batch)
-    scene = open_scene(source, bands=bands, crs=crs)
+    model = _load(model, device, workers, batch, progress)
+    if second is None:
+        scene = open_scene(source, bands=bands, crs=crs)
+    else:
+        scene = pair(source, second, bands=bands, crs=crs)
     plan = make_plan(
         scene,
         model,
@@ -223,13 +229,14 @@ def _sieved(cover: xr.Dataset, path: Path, outlines: Outlines) -> xr.Dataset:
     return open_blocks([(path, 0, 0)], geobox, classes_of(cover["class"]))
 
 
-def _load(model: Model | str | Path, device: str | None, workers: int, batch: int | None) -> Model:
+def _load(model: Model | str | Path, device: str | None, workers: int, batch: int | None, progress: Progress) -> Model:
     if not isinstance(model, str | Path):
         return model
     from geoseg.networks import load_model
 
     # Workers times threads beyond the number of cores is far slower than one worker.
-    return load_model(model, device=device, threads=max(1, (os.cpu_count() or 1) // workers), batch=batch)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    return load_model(model, device=device, threads=threads, batch=batch, progress=progress)
 
 
 def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:

@@ -225,7 +225,7 @@ def fit_scene(
     except SceneError as error:
         raise MismatchError(
             f"The model {spec.name} needs the bands {', '.join(spec.bands)}, but {scene.name} has "
-            f"{', '.join(scene.bands)}. Say which is which with --bands, for example "
+            f"{', '.join(scene.bands)}. {_second_date(scene, spec)}Say which is which with --bands, for example "
             f"--bands {','.join(f'{band}={i}' for i, band in enumerate(spec.bands, 1))}."
         ) from error
     if np.dtype(fitted.dtype) != np.dtype(spec.dtype) and value_range is None:
@@ -248,6 +248,13 @@ def fit_scene(
         )
     # Within the range the scene's own pixels are used, unless they are not squares on the ground.
     return fitted.on_grid(here if here >= finest * 0.99 else spec.resolution_m)
+
+
+def _second_date(scene: Scene, spec: ModelSpec) -> str:
+    """What to do where a model looks at two dates and the scene has one."""
+    if not any(band.endswith("_2") for band in spec.bands) or any(band.endswith("_2") for band in scene.bands):
+        return ""
+    return "It looks at two dates: give the other one with --second second.tif, or stack both in one file. "
 
 
 def _rescale(values: np.ndarray, value_range: tuple[float, float] | None, dtype: str) -> np.ndarray:

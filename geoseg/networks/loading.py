@@ -12,19 +12,26 @@ from geoseg.allocator import keep_memory
 from geoseg.errors import ModelError, OptionError
 from geoseg.model import find_package, read_spec, sha256_of
 from geoseg.networks.torch_model import TorchModel, build_network
+from geoseg.progress import Progress
 
 __all__ = ["choose_device", "load_model"]
 
 
 def load_model(
-    package: str | Path, *, device: str | None = None, threads: int | None = None, batch: int | None = None
+    package: str | Path,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    batch: int | None = None,
+    progress: Progress | None = None,
 ) -> TorchModel:
-    """Load a model by the name of a shipped package, or from a package folder.
+    """Load a model by the name of a shipped package, from a package folder, or by the name of published weights.
 
     Parameters
     ----------
     package
-        A name that `geoseg.list_models` lists, or a folder with ``model.json`` and weights.
+        A name that `geoseg.list_models` lists, or a folder with ``model.json`` and weights; or ``torchgeo:`` and the
+        name of weights that torchgeo publishes, which are downloaded on first use.
     device
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default the best one there is.
     threads
@@ -32,12 +39,14 @@ def load_model(
         does not depend on it.
     batch
         Tiles in one prediction on a GPU; by default 16.
+    progress
+        Told of a download.
 
     Raises
     ------
     ModelError
         The package is unknown, its weights are missing, damaged, of another SHA-256 than ``model.json`` says, or do
-        not fit the architecture.
+        not fit the architecture; or published weights cannot be had.
     OptionError
         There is no such device here.
 
@@ -48,13 +57,18 @@ def load_model(
     >>> model.spec.bands
     ('red', 'green', 'blue')
     """
-    folder = find_package(package).resolve()
     device = choose_device(device)
     for name, value in (("threads", threads), ("batch", batch)):
         if value is not None and value < 1:
             raise OptionError(f"A model needs {name} of at least 1, but {name}={value}. Give 1 or more.")
     if device == "cpu":
         keep_memory()
+    if str(package).startswith("torchgeo:"):
+        from geoseg.networks.torchgeo_weights import load_weights
+
+        threads, batch = threads or os.cpu_count() or 1, batch or 16
+        return load_weights(str(package), device=device, threads=threads, batch=batch, progress=progress)
+    folder = find_package(package).resolve()
     # The times of change are part of the key: a package that was written anew is read anew.
     changed = tuple(path.stat().st_mtime_ns for path in sorted(folder.iterdir()))
     return _load(folder, changed, device, threads or os.cpu_count() or 1, batch or 16)
