@@ -229,9 +229,11 @@ def fit_scene(
             f"--bands {','.join(f'{band}={i}' for i, band in enumerate(spec.bands, 1))}."
         ) from error
     if np.dtype(fitted.dtype) != np.dtype(spec.dtype) and value_range is None:
+        range_ = "0,65535 to leave numbers as they are" if spec.dtype == "uint16" else "0,3000"
         raise MismatchError(
             f"The model {spec.name} was made for {spec.dtype} pixels, but {scene.name} has {np.dtype(fitted.dtype)}. "
-            "Give the pixel values that are to become the darkest and the brightest, for example --value-range 0,3000."
+            f"Give the pixel values that are to become the darkest and the brightest, for example "
+            f"--value-range {range_}."
         )
     if value_range is not None and not value_range[0] < value_range[1]:
         raise OptionError(f"--value-range must be two rising numbers, but is {value_range}.")

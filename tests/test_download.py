@@ -60,6 +60,24 @@ def test_a_file_is_fetched_once_and_used_with_the_server_off(tmp_path) -> None:
     assert sum(told[0] for told in recorder.told[1:]) == len(DATA)
 
 
+def test_the_unit_is_told(monkeypatch, capsys) -> None:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TextColumn
+
+    from geoseg import progress
+
+    monkeypatch.setattr(progress, "_LINE_EVERY_S", 0.0)
+    lines = progress._LineProgress()
+    with Bar(TextColumn("{task.fields[speed]}"), console=Console(stderr=True)) as bar:
+        for told in (lines, progress._BarProgress(bar)):
+            for stage, unit, expected in (("download", "B", "MB/s"), ("classify", "px", "Mpx/s")):
+                told.stage(stage, 10, *([] if unit == "px" else [unit]))
+                told.advance(5)
+                shown = capsys.readouterr().err if told is lines else bar.tasks[-1].fields["speed"]
+                assert expected in shown
+
+
 def test_redirects_are_followed_and_a_length_is_not_needed(server, tmp_path) -> None:
     server.moved["/first"] = f"{server.url}/weights.pth"
     server.chunked = True

@@ -1,4 +1,4 @@
-"""torchgeo's published weights: its metadata, transforms and constructors are the oracle; no file comes from outside."""
+"""torchgeo's published weights: its metadata, transforms and constructors are the oracle; no file is from outside."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,6 +151,33 @@ def test_kornias_transforms_are_understood() -> None:
         room._scaling(torch.nn.Sequential(augmentation.RandomHorizontalFlip()), 2, "test")
 
 
+def test_weights_of_newer_versions(monkeypatch) -> None:
+    from torchvision.transforms.v2 import Normalize
+
+    newer = SimpleNamespace(  # as torchgeo describes them from 0.10 on
+        name="NAIP_RGBN_RESNET18_CHESAPEAKERSC",
+        url="https://example.org/unet-resnet18-829a85c5.pth",
+        transforms=Normalize(mean=[0.0], std=[255.0], inplace=True),
+        meta={
+            "dataset": "ChesapeakeRSC",
+            "in_chans": 4,
+            "num_classes": 2,
+            "encoder": "resnet18",
+            "bands": ("R", "G", "B", "N"),
+            "classes": ("background", "road"),
+            "input_shape": (4, 512, 512),
+            "resolution": 1.0,
+            "license": "MIT",
+        },
+    )
+    monkeypatch.setattr(room, "_find", lambda name: newer)
+    spec = weights_spec("torchgeo:Unet_Weights.NAIP_RGBN_RESNET18_CHESAPEAKERSC")
+    assert spec.bands == ("red", "green", "blue", "nir")
+    assert (spec.mean, spec.std, spec.dtype) == ((0.0,) * 4, (255.0,) * 4, "uint8")
+    assert [info.name for info in spec.classes] == ["background", "road"]
+    assert (spec.resolution_m, spec.tile_px, spec.license) == (1.0, 512, "MIT")
+
+
 def test_bands_have_common_names() -> None:
     assert room._band_names(ResNet50_Weights.SENTINEL2_MI_MS_SATLAS)[-3:] == ("nir", "swir16", "swir22")
     assert room._band_names(ResNet18_Weights.SENTINEL2_ALL_MOCO)[:4] == ("coastal", "blue", "green", "red")
@@ -231,6 +259,24 @@ def test_two_files_give_the_map_of_their_stack(weights_file, publish, tmp_path) 
     np.testing.assert_array_equal(*maps)
     with pytest.raises(MismatchError, match=r"looks at two dates.*--second second.tif.*red_2=5"):
         geoseg.map_scene(one, FIELDS, tmp_path / "no", bands="red=1,green=2,blue=3,nir=4", device="cpu")
+
+
+def test_other_data_types_can_keep_their_numbers(weights_file, publish, tmp_path) -> None:
+    publish(Unet_Weights.SENTINEL2_3CLASS_FTW, weights_file)
+    model = load_model(FIELDS, device="cpu")
+    path = write_stack(tmp_path / "stack.tif", 8)
+    with rasterio.open(path) as file:
+        values, like = file.read(), {**file.profile, "dtype": "int16"}
+    with rasterio.open(tmp_path / "signed.tif", "w", **like) as file:
+        file.write(values.astype("int16"))
+    signed = open_scene(tmp_path / "signed.tif", bands=EIGHT)
+    with pytest.raises(MismatchError, match="--value-range 0,65535"):
+        geoseg.classify(signed, model)
+    maps = [
+        geoseg.classify(scene, model, tile_px=SIDE, value_range=value_range)["class"].compute()
+        for scene, value_range in ((open_scene(path, bands=EIGHT), None), (signed, (0, 65535)))
+    ]
+    np.testing.assert_array_equal(*maps)
 
 
 def test_another_process_maps_from_the_cache_with_the_server_off(weights_file, cache, tmp_path) -> None:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from enum import EnumType
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -240,7 +241,7 @@ def _enums() -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(torchgeo.models).items()
-        if isinstance(value, type) and issubclass(value, WeightsEnum) and value.__members__
+        if isinstance(value, EnumType) and issubclass(value, WeightsEnum) and len(value)
     }
 
 
