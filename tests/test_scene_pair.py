@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -59,9 +60,6 @@ def test_two_dates_on_one_grid_are_their_stack(tmp_path) -> None:
     one, two, both = whole(open_scene(first)), whole(open_scene(second)), whole(scene)
     np.testing.assert_array_equal(both.values, np.concatenate([one.values, two.values]))
     np.testing.assert_array_equal(both.valid, one.valid & two.valid)
-    again = {"red": first, "red_2": second}  # the same by a file for each band, where files have one band
-    with pytest.raises(SceneError, match="must have one band"):
-        open_scene(again)
 
 
 def test_the_second_comes_onto_the_firsts_grid(dates) -> None:
@@ -100,6 +98,34 @@ def test_bands_are_meant_for_both_or_for_each(dates) -> None:
     assert scenes.bands == ("red", "nir", "nir_2")
     assert scenes.fingerprint() != pair(*dates).fingerprint() != pair(dates[0], dates[0]).fingerprint()
     assert len(pair(*dates).describe()["files"]) == 2
+
+
+def test_dates_may_be_mosaics_stac_items_or_a_file_for_each_band(tmp_path) -> None:
+    expected, dates, files = [], [], {}
+    for seed, ending in ((5, ""), (6, "_2")):
+        assets = {}
+        for number, name in enumerate(("red", "nir")):
+            path = write(tmp_path / f"{name}{seed}.tif", bands=1, seed=10 * seed + number)
+            files[name + ending] = path
+            expected.append(whole(open_scene(path)).values[0])
+            band = {"name": name, "eo:common_name": name}
+            assets[name] = {"href": path.name, "type": "image/tiff; application=geotiff", "bands": [band]}
+        item = {
+            "type": "Feature", "stac_version": "1.1.0", "id": f"date{seed}", "geometry": None, "links": [],
+            "properties": {"datetime": "2023-05-01T00:00:00Z"}, "assets": assets, "stac_extensions": [],
+        }  # fmt: skip
+        dates.append(tmp_path / f"date{seed}.json")
+        dates[-1].write_text(json.dumps(item))
+    for scene in (pair(*dates), open_scene(files)):
+        assert scene.bands == ("red", "nir", "red_2", "nir_2")
+        np.testing.assert_array_equal(whole(scene).values, expected)
+
+    west, east = write(tmp_path / "west.tif"), write(tmp_path / "east.tif", x=500_500.0, seed=8)
+    scene = pair([west, east], west)
+    assert scene.geobox.shape == (40, 100)
+    valid = whole(scene).valid
+    assert valid[:, :50].mean() > 0.9
+    assert not valid[:, 50:].any()  # the second date does not reach there
 
 
 def test_a_resampled_first_is_resampled_once(dates) -> None:

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,6 +66,14 @@ def server():
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
+    """A cache of this test's own; and no address but this machine's is ever asked."""
+    urlopen = urllib.request.urlopen
+
+    def only_here(request, **options):
+        assert request.full_url.startswith("http://127.0.0.1:"), request.full_url
+        return urlopen(request, **options)
+
+    monkeypatch.setattr(urllib.request, "urlopen", only_here)
     monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
