@@ -71,8 +71,16 @@ _BANDS: dict[str, dict[str, str]] = {
 _ENCODERS = {"ResNet18_Weights": "resnet18", "ResNet50_Weights": "resnet50", "ResNet152_Weights": "resnet152"}
 """By enumeration: the metadata's own ``model`` is wrong for some (ResNet152 says resnet50)."""
 
-_NEWER = {"Unet_Weights.NAIP_RGBN_RESNET18_CHESAPEAKERSC": "0.10"}
-"""The version of torchgeo that weights came with, for those that this one may lack."""
+_NEWER = dict.fromkeys(
+    (
+        "Unet_Weights.NAIP_RGBN_RESNET18_CHESAPEAKERSC",
+        "Unet_Weights.SENTINEL2_FTW_PRUE_CCBY_EFNETB3",
+        "Unet_Weights.SENTINEL2_FTW_PRUE_CCBY_EFNETB5",
+        "Unet_Weights.SENTINEL2_FTW_PRUE_CCBY_EFNETB7",
+    ),
+    "0.9 (for Python 3.12 and later)",
+)
+"""The version of torchgeo that weights came with, for those that an older one lacks."""
 
 _HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 """The beginning of the SHA-256 in a file name, as torch hub writes it."""
