@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("map_builtin",)
+SCRIPTS = ("map_builtin", "torchgeo_fields")
 
 
 def notebook_of(script: str) -> str:

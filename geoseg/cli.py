@@ -32,7 +32,9 @@ _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output folder; must not be there yet.")]
-ModelName = Annotated[str, typer.Option("--model", "-m", help="A model's name, or the folder of a package.")]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="A model's name, the folder of a package, or torchgeo:NAME.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Connectivity = Annotated[
     int, typer.Option("--connectivity", help="4, or 8: pixels that touch at a corner belong together.")
@@ -62,6 +64,9 @@ def map_(
     rasters: Annotated[list[str], typer.Argument(help="The raster; several of one CRS make a mosaic. Or a STAC item.")],
     model: ModelName = "landcover-aerial",
     out: Out = Path("out"),
+    second: Annotated[
+        str | None, typer.Option(help="The same place at a second date, for models that look at two.")
+    ] = None,
     bands: Annotated[str | None, typer.Option(help="Which band is which: red=3,green=2,blue=1.")] = None,
     resolution: Annotated[float | None, typer.Option(help="Pixel size to work at, metres.")] = None,
     crs: Crs = None,
@@ -93,6 +98,7 @@ def map_(
             rasters[0] if len(rasters) == 1 else rasters,
             model,
             out,
+            second=second,
             bands=bands,
             resolution=resolution,
             crs=crs,

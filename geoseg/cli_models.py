@@ -52,17 +52,43 @@ def list_(debug: Debug = False) -> None:
         classes = ", ".join(info.name for info in spec.classes)
         table.add_row(known, ", ".join(spec.bands), f"{low:g} to {high:g}", classes, spec.description)
     Console().print(table)
+    Console().print("\nWeights that torchgeo publishes: geoseg models torchgeo", highlight=False)
+
+
+@models_app.command()
+def torchgeo(debug: Debug = False) -> None:
+    """List the weights that torchgeo publishes."""
+    from geoseg.networks.torchgeo_weights import list_backbones, list_weights
+
+    console = Console()
+    shown = Table("for geoseg map --model", "metres a pixel", "licence", "bands", box=None, header_style="bold")
+    shown.columns[0].no_wrap = True
+    for name, spec in list_weights().items():
+        shown.add_row(name, f"{spec.resolution_m:g}", spec.license, ", ".join(spec.bands))
+    console.print(shown)
+    shown = Table("encoders that training can start from", "bands", box=None, header_style="bold")
+    shown.columns[0].no_wrap = True
+    for name, bands in list_backbones().items():
+        shown.add_row(name, ", ".join(bands))
+    console.print()
+    console.print(shown)
 
 
 @models_app.command()
 def show(package: Package, debug: Debug = False) -> None:
     """Show one model in full."""
-    from geoseg.packages import read_spec
+    console = Console()
+    if package.startswith("torchgeo:"):
+        from geoseg.networks.torchgeo_weights import weights_spec
 
-    spec, console = read_spec(package), Console()
+        spec = weights_spec(package)
+    else:
+        from geoseg.packages import read_spec
+
+        spec = read_spec(package)
     for key, value in spec.to_item()["properties"].items():
         console.print(f"{key}: {value}", highlight=False, markup=False)
-    console.print(f"weights: {spec.weights} (SHA-256 {spec.sha256})", highlight=False)
+    console.print(f"weights: {spec.weights} (SHA-256 {spec.sha256 or 'known after download'})", highlight=False)
 
 
 @models_app.command()

@@ -33,7 +33,7 @@ from geoseg.layer import write_layer
 from geoseg.model import Model
 from geoseg.polygons import Outlines, iter_sieved
 from geoseg.progress import Progress
-from geoseg.scene import open_scene
+from geoseg.scene import open_scene, pair
 from geoseg.semantic import Plan, make_plan
 from geoseg.tiling import Block
 
@@ -59,6 +59,7 @@ def map_scene(
     model: Model | str | Path = "landcover-aerial",
     out: str | Path = "out",
     *,
+    second: Any = None,
     bands: Any = None,
     resolution: float | None = None,
     crs: str | None = None,
@@ -86,11 +87,13 @@ def map_scene(
     source
         What `geoseg.open_scene` takes: a path, several paths, a STAC item.
     model
-        A loaded model, the name of a shipped one, or a package folder; several with commas are an ensemble, whose
-        probabilities are averaged.
+        A loaded model, the name of a shipped one, a package folder, or published weights (``torchgeo:...``); several
+        with commas are an ensemble, whose probabilities are averaged.
     out
         The output folder. It must not be there, unless `overwrite` is set; ``<out>.partial`` of a run that was
         broken off is taken up.
+    second
+        The same place at a second date, for models that look at two; see `geoseg.scene.pair`.
     bands, crs
         See `geoseg.open_scene`. Polygons are written in the scene's CRS, or in `crs`.
     resolution, value_range, tile_px, overlap_px, block_px
@@ -144,8 +147,11 @@ def map_scene(
     _check_overwrite(Path(out), overwrite)
 
     clock.stage("open")
-    model = _load(model, device, workers, batch, tta)
-    scene = open_scene(source, bands=bands, crs=crs)
+    model = _load(model, device, workers, batch, tta, progress)
+    if second is None:
+        scene = open_scene(source, bands=bands, crs=crs)
+    else:
+        scene = pair(source, second, bands=bands, crs=crs)
     plan = make_plan(
         scene,
         model,
@@ -227,7 +233,14 @@ def _sieved(cover: xr.Dataset, path: Path, outlines: Outlines) -> xr.Dataset:
     return open_blocks([(path, 0, 0)], geobox, classes_of(cover["class"]))
 
 
-def _load(model: Model | str | Path, device: str | None, workers: int, batch: int | None, tta: str | None) -> Model:
+def _load(
+    model: Model | str | Path,
+    device: str | None,
+    workers: int,
+    batch: int | None,
+    tta: str | None,
+    progress: Progress,
+) -> Model:
     if not isinstance(model, str | Path):
         if tta is not None:
             raise OptionError(
@@ -238,7 +251,7 @@ def _load(model: Model | str | Path, device: str | None, workers: int, batch: in
 
     # Workers times threads beyond the number of cores is far slower than one worker.
     threads = max(1, (os.cpu_count() or 1) // workers)
-    return load_together(model, tta=tta, device=device, threads=threads, batch=batch)
+    return load_together(model, tta=tta, device=device, threads=threads, batch=batch, progress=progress)
 
 
 def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:

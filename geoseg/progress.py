@@ -20,11 +20,11 @@ _LINE_EVERY_S = 10.0
 class Progress:
     """What a run tells as it goes on; this one is silent."""
 
-    def stage(self, name: str, total: int | None = None) -> None:
-        """A stage begins; `total` is its work in pixels where it is known."""
+    def stage(self, name: str, total: int | None = None, unit: str = "px") -> None:
+        """A stage begins; `total` is its work where it is known, in pixels or in another unit (``B``: bytes)."""
 
     def advance(self, pixels: int) -> None:
-        """So many more pixels of the stage are finished."""
+        """So many more pixels (or units) of the stage are finished."""
 
 
 @contextmanager
@@ -77,34 +77,35 @@ class _BarProgress(Progress):
     def __init__(self, bar: Bar) -> None:
         self.bar = bar
         self.task: TaskID | None = None
-        self.since, self.done = 0.0, 0
+        self.since, self.done, self.unit = 0.0, 0, "px"
 
-    def stage(self, name: str, total: int | None = None) -> None:
+    def stage(self, name: str, total: int | None = None, unit: str = "px") -> None:
         if self.task is not None:
             known = self.bar.tasks[-1].total
             self.bar.update(self.task, total=known or 1, completed=known or 1)
             self.task = None
         if name != "done":
             self.task = self.bar.add_task(name, total=total, speed="")
-            self.since, self.done = time.perf_counter(), 0
+            self.since, self.done, self.unit = time.perf_counter(), 0, unit
 
     def advance(self, pixels: int) -> None:
         self.done += pixels
         elapsed = max(time.perf_counter() - self.since, 1e-6)
         if self.task is None:
             return
-        self.bar.update(self.task, advance=pixels, speed=f"{self.done / 1e6 / elapsed:.1f} Mpx/s")
+        self.bar.update(self.task, advance=pixels, speed=f"{self.done / 1e6 / elapsed:.1f} M{self.unit}/s")
 
 
 class _LineProgress(Progress):
     """A line when a stage ends, and one every ten seconds in between."""
 
     def __init__(self) -> None:
-        self.name, self.total, self.done = "", 0, 0
+        self.name, self.total, self.done, self.unit = "", 0, 0, "px"
         self.since = self.told = time.perf_counter()
 
-    def stage(self, name: str, total: int | None = None) -> None:
+    def stage(self, name: str, total: int | None = None, unit: str = "px") -> None:
         self.end()
+        self.unit = unit
         self.name, self.total, self.done = ("" if name == "done" else name), total or 0, 0
         self.since = self.told = time.perf_counter()
 
@@ -116,7 +117,7 @@ class _LineProgress(Progress):
             rate = self.done / max(now - self.since, 1e-6)
             left = (self.total - self.done) / rate
             print(
-                f"{self.name}: {self.done / self.total:.0%}, {rate / 1e6:.1f} Mpx/s, {left:.0f} s left",
+                f"{self.name}: {self.done / self.total:.0%}, {rate / 1e6:.1f} M{self.unit}/s, {left:.0f} s left",
                 file=sys.stderr,
                 flush=True,
             )

@@ -229,13 +229,15 @@ def fit_scene(
     except SceneError as error:
         raise MismatchError(
             f"The model {spec.name} needs the bands {', '.join(spec.bands)}, but {scene.name} has "
-            f"{', '.join(scene.bands)}. Say which is which with --bands, for example "
+            f"{', '.join(scene.bands)}. {_second_date(scene, spec)}Say which is which with --bands, for example "
             f"--bands {','.join(f'{band}={i}' for i, band in enumerate(spec.bands, 1))}."
         ) from error
     if np.dtype(fitted.dtype) != np.dtype(spec.dtype) and value_range is None:
+        range_ = "0,65535 to leave numbers as they are" if spec.dtype == "uint16" else "0,3000"
         raise MismatchError(
             f"The model {spec.name} was made for {spec.dtype} pixels, but {scene.name} has {np.dtype(fitted.dtype)}. "
-            "Give the pixel values that are to become the darkest and the brightest, for example --value-range 0,3000."
+            f"Give the pixel values that are to become the darkest and the brightest, for example "
+            f"--value-range {range_}."
         )
     if value_range is not None and not value_range[0] < value_range[1]:
         raise OptionError(f"--value-range must be two rising numbers, but is {value_range}.")
@@ -252,6 +254,13 @@ def fit_scene(
         )
     # Within the range the scene's own pixels are used, unless they are not squares on the ground.
     return fitted.on_grid(here if here >= finest * 0.99 else spec.resolution_m)
+
+
+def _second_date(scene: Scene, spec: ModelSpec) -> str:
+    """What to do where a model looks at two dates and the scene has one."""
+    if not any(band.endswith("_2") for band in spec.bands) or any(band.endswith("_2") for band in scene.bands):
+        return ""
+    return "It looks at two dates: give the other one with --second second.tif, or stack both in one file. "
 
 
 def _rescale(values: np.ndarray, value_range: tuple[float, float] | None, dtype: str) -> np.ndarray:

@@ -134,7 +134,7 @@ def test_an_ensemble_of_torch_and_onnx(tmp_path):
     from geoseg.networks.exporting import export_onnx
 
     one, other = write_package(tmp_path / "a"), write_package(tmp_path / "b", seed=1)
-    exported = export_onnx(other, tmp_path / "onnx")
+    exported, _ = export_onnx(other, tmp_path / "onnx")
     tile = 0, np.random.default_rng(1).integers(0, 256, (3, 128, 128)).astype(np.uint8), np.ones((128, 128), bool)
     expected = next(load_together(f"{one},{other}", device="cpu").predict([tile]))[2].numpy()
     for names in (f"{one},{exported}", f"{exported},{one}"):

@@ -16,6 +16,7 @@ from geoseg.networks.exported import load_exported, refuse_torchscript
 from geoseg.networks.onnx_model import OnnxModel, choose_provider
 from geoseg.networks.torch_model import TorchModel
 from geoseg.packages import ModelSpec, find_package, read_spec, read_weights
+from geoseg.progress import Progress
 
 __all__ = ["LoadedModel", "build_model", "choose_device", "load_model", "travel"]
 
@@ -23,14 +24,20 @@ LoadedModel: TypeAlias = TorchModel | OnnxModel
 
 
 def load_model(
-    package: str | Path, *, device: str | None = None, threads: int | None = None, batch: int | None = None
+    package: str | Path,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    batch: int | None = None,
+    progress: Progress | None = None,
 ) -> LoadedModel:
-    """Load a model by the name of a shipped package, or from a package folder or zip.
+    """Load a model by the name of a shipped package, from a package folder or zip, or by the name of published weights.
 
     Parameters
     ----------
     package
-        A name that `geoseg.list_models` lists, or a folder or zip with ``model.json`` and weights.
+        A name that `geoseg.list_models` lists, or a folder or zip with ``model.json`` and weights; or ``torchgeo:`` and
+        the name of weights that torchgeo publishes, which are downloaded on first use.
     device
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default the best one there is.
     threads
@@ -38,12 +45,14 @@ def load_model(
         does not depend on it.
     batch
         Tiles in one prediction on a GPU; by default 16.
+    progress
+        Told of a download.
 
     Raises
     ------
     ModelError
         The package is unknown, its weights are missing, damaged, of another SHA-256 than ``model.json`` says, or do
-        not fit the architecture.
+        not fit the architecture; or published weights cannot be had.
     OptionError
         There is no such device here.
 
@@ -54,18 +63,29 @@ def load_model(
     >>> model.spec.bands
     ('red', 'green', 'blue')
     """
-    path = find_package(package).resolve()
-    spec = read_spec(path)
-    device = choose_provider(device) if spec.artifact == "onnx" else choose_device(device)
     for name, value in (("threads", threads), ("batch", batch)):
         if value is not None and value < 1:
             raise OptionError(f"A model needs {name} of at least 1, but {name}={value}. Give 1 or more.")
-    if device == "cpu":
-        keep_memory()
+    threads, batch = threads or os.cpu_count() or 1, batch or 16
+    if str(package).startswith("torchgeo:"):
+        from geoseg.networks.torchgeo_weights import load_weights
+
+        device = _chosen(choose_device(device))
+        return load_weights(str(package), device=device, threads=threads, batch=batch, progress=progress)
+    path = find_package(package).resolve()
+    spec = read_spec(path)
+    device = _chosen(choose_provider(device) if spec.artifact == "onnx" else choose_device(device))
     # The times of change are part of the key: a package that was written anew is read anew.
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     changed = tuple(file.stat().st_mtime_ns for file in files)
-    return _load(path, changed, device, threads or os.cpu_count() or 1, batch or 16)
+    return _load(path, changed, device, threads, batch)
+
+
+def _chosen(device: str) -> str:
+    """The device, after what is to be set for it."""
+    if device == "cpu":
+        keep_memory()
+    return device
 
 
 @lru_cache(maxsize=4)
