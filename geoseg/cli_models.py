@@ -97,6 +97,7 @@ def check(package: Package, debug: Debug = False) -> None:
     from geoseg.networks.checking import check_package
 
     table = Table("", "check", "found", box=None, header_style="bold")
+    table.columns[2].overflow = "fold"
     checks = check_package(package)
     for one in checks:
         table.add_row("ok" if one.passed else "WRONG", one.what, escape(one.found))
@@ -121,6 +122,7 @@ def import_(
     ] = None,
     tile: Annotated[int, typer.Option(help="Side of the network's tile, pixels.")] = 512,
     overlap: Annotated[int | None, typer.Option(help="Pixels that tiles share; by default an eighth of it.")] = None,
+    margin: Annotated[int, typer.Option(help="Pixels at a tile's border that are not used.")] = 0,
     divisor: Annotated[int, typer.Option(help="The tile side must be a multiple of this.")] = 32,
     activation: Annotated[str, typer.Option(help="softmax, sigmoid, or none: gives probabilities.")] = "softmax",
     temperature: Annotated[float, typer.Option(help="The output is divided by this before softmax.")] = 1.0,
@@ -149,6 +151,7 @@ def import_(
         resolution_range_m=(low, high),
         tile_px=tile,
         overlap_px=tile // 8 if overlap is None else overlap,
+        margin_px=margin,
         divisor=divisor,
         activation=activation,
         temperature=temperature,

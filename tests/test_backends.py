@@ -273,11 +273,9 @@ def test_a_pt2_runs_nothing_of_its_author(exported, tmp_path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_torchscript_is_refused_with_the_way_to_onnx(tmp_path) -> None:
-    script = tmp_path / "net.pt"
-    torch.jit.save(torch.jit.trace(torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 8, 8)), script)
-    for path in (script, script.rename(tmp_path / "net.pt2")):
-        if not path.exists():
-            torch.jit.save(torch.jit.trace(torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 8, 8)), path)
+    for name in ("net.pt", "net.pt2"):
+        path = tmp_path / name
+        torch.jit.save(torch.jit.trace(torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 8, 8)), path)
         with pytest.raises(ModelError, match=r"TorchScript, a program.*torch\.onnx\.export"):
             import_model(path, SPEC, tmp_path / "out")
     made = write_bytes(tmp_path / "script", replace(SPEC, artifact="torchscript", weights="w.pt"), b"x")

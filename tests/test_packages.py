@@ -239,6 +239,11 @@ def test_zips_that_are_damaged(tmp_path: Path) -> None:
         archive.writestr("model.json", b" " * (1 << 24) + b"{}", zipfile.ZIP_DEFLATED)
     with pytest.raises(ModelError, match="at most 16,777,216 bytes"):
         read_spec(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.json", TINY.to_json())
+        archive.writestr(TINY.weights, bytes(1 << 25))
+    with pytest.raises(ModelError, match=r"unpacks to 33,554,432 bytes"):
+        read_weights(path, read_spec(path))
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("model.json", TINY.to_json())
         with pytest.warns(UserWarning, match="Duplicate"):

@@ -116,14 +116,16 @@ def _checked_archive(data: bytes, name: str) -> bytes:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = archive.namelist()
             tops = {member.partition("/")[0] for member in names}
+            if any(member.endswith("/constants.pkl") or "/code/" in member for member in names):
+                raise refuse_torchscript(name)
             if len(tops) != 1 or len(set(names)) != len(names):
                 raise _refuse(name, "it is no archive of torch.export.save")
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise _refuse(name, "it is compressed, which torch never does")
             top = tops.pop()
             parts = {member.partition("/")[2]: archive.read(member) for member in names}
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise _refuse(name, f"it is no zip: {error}") from error
-    if "constants.pkl" in parts or any(part.startswith("code/") for part in parts):
-        raise refuse_torchscript(name)
     known = {part for part in parts if _TENSORS.fullmatch(part)} | {*_CONFIGS, _GRAPH, *_MARKS, _INPUTS}
     strange = sorted(part for part in parts if part not in known and not part.startswith("extra/"))
     missing = sorted({*_CONFIGS, _GRAPH} - set(parts))

@@ -23,6 +23,7 @@ __all__ = ["ZOO", "find_package", "list_models", "read_spec", "read_weights", "s
 ZOO = Path(__file__).parents[1] / "zoo"
 """The folder of the packages that ship with the library."""
 _ITEM_BYTES = 1 << 24  # no metadata is larger; a zip may claim anything
+_MOST_PACKED = 200
 
 
 def find_package(package: str | Path) -> Path:
@@ -157,6 +158,11 @@ def _read(path: Path, name: str, limit: int | None = None) -> bytes:
                 raise missing
             if limit is not None and members[name].file_size > limit:
                 raise ModelError(f"{name} must be at most {limit:,} bytes, but {path} holds one of more. Restore it.")
+            if members[name].file_size > max(_ITEM_BYTES, _MOST_PACKED * members[name].compress_size):
+                raise ModelError(
+                    f"Weights never pack to 1/{_MOST_PACKED} of their size, but {name} in {path} unpacks to "
+                    f"{members[name].file_size:,} bytes. It was made to harm: do not use it."
+                )
             return archive.read(members[name])
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ModelError(f"A packed model must be a zip, but {path} cannot be read: {error}. Restore it.") from error
