@@ -29,6 +29,8 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
     ModelError
         The architecture is unknown or does not take these arguments.
     """
+    if spec.architecture == "FewLabels":
+        return _few_labels(spec)
     import segmentation_models_pytorch as smp
 
     if spec.architecture not in ARCHITECTURES:
@@ -43,6 +45,15 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
         raise ModelError(
             f"{spec.architecture} does not take the arguments {dict(spec.arguments)} of model.json: {error}"
         ) from error
+
+
+def _few_labels(spec: ModelSpec) -> torch.nn.Module:
+    from geoseg.networks.few_network import FewLabels
+
+    try:
+        return FewLabels(in_channels=len(spec.bands), classes=len(spec.classes), **spec.arguments)
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(f"FewLabels does not take the arguments {dict(spec.arguments)} of model.json: {error}") from error
 
 
 class TorchModel:
