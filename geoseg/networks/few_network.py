@@ -157,7 +157,7 @@ _KINDS = ("bands", "imagenet")
 
 
 class FewLabels(nn.Module):
-    """Features → standardisation → head.
+    """Features → standardisation, kept within what was learnt from → head.
 
     Parameters
     ----------
@@ -198,6 +198,10 @@ class FewLabels(nn.Module):
         count = self.features.channels
         self.register_buffer("center", torch.zeros(1, count, 1, 1))
         self.register_buffer("spread", torch.ones(1, count, 1, 1))
+        # The range that was learnt from. Along a border of two classes windows hold values that no polygon had, and a
+        # linear head would follow them anywhere.
+        self.register_buffer("low", torch.full((1, count, 1, 1), -10.0))
+        self.register_buffer("high", torch.full((1, count, 1, 1), 10.0))
         sides = [count, *([hidden] if hidden else []), classes]
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(sides[:-1], sides[1:], strict=True))
 
@@ -213,7 +217,7 @@ class FewLabels(nn.Module):
 
     def forward(self, scaled: torch.Tensor) -> torch.Tensor:
         """Logits (tile, class, row, col) of scaled tiles (tile, band, row, col)."""
-        values = (self.features(scaled) - self.center) / self.spread
+        values = ((self.features(scaled) - self.center) / self.spread).maximum(self.low).minimum(self.high)
         for layer in self.layers[:-1]:
             values = layer(values).relu()
         return self.layers[-1](values)

@@ -327,8 +327,8 @@ def _fit(known: Pixels, estimate: Estimate | None, hidden: int, seed: int) -> He
 def _put(network: FewLabels, head: Head) -> None:
     """Copy a fitted head into the network."""
     with torch.no_grad():
-        network.center.copy_(torch.from_numpy(head.center).view(1, -1, 1, 1))
-        network.spread.copy_(torch.from_numpy(head.spread).view(1, -1, 1, 1))
+        for name in ("center", "spread", "low", "high"):
+            getattr(network, name).copy_(torch.from_numpy(getattr(head, name)).view(1, -1, 1, 1))
         for layer, (weight, bias) in zip(network.layers, head.layers, strict=True):
             layer.weight.copy_(torch.from_numpy(weight)[:, :, None, None])  # type: ignore[operator]
             layer.bias.copy_(torch.from_numpy(bias))  # type: ignore[operator]

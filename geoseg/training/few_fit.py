@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -54,18 +54,22 @@ class Pixels:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A fitted head: features → standardised → layers → logits."""
+    """A fitted head: features → standardised → kept within what was seen → layers → logits."""
 
     center: np.ndarray
     """(feature,) float64, subtracted from the features."""
     spread: np.ndarray
     """(feature,) float64, what they are divided by then."""
+    low: np.ndarray
+    """(feature,) float64, the lowest standardised value that was learnt from; lower ones are raised to it."""
+    high: np.ndarray
+    """(feature,) float64, the highest one; higher ones are lowered to it."""
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
     """Weights (out, in) and biases (out,) of each layer, with a ReLU between two."""
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """(pixel, class) float64."""
-        values = (features - self.center) / self.spread
+        values = np.clip((features - self.center) / self.spread, self.low, self.high)
         for number, (weight, bias) in enumerate(self.layers):
             values = np.maximum(values, 0) if number else values
             values = values @ weight.T + bias
@@ -74,7 +78,7 @@ class Head:
     def cooled(self, temperature: float) -> Head:
         """The head whose logits are divided by this."""
         *inner, (weight, bias) = self.layers
-        return Head(self.center, self.spread, (*inner, (weight / temperature, bias / temperature)))
+        return replace(self, layers=(*inner, (weight / temperature, bias / temperature)))
 
 
 def fit_head(
@@ -122,7 +126,8 @@ def fit_head(
         start = torch.randn(outputs, inputs, dtype=torch.float64, generator=generator) / inputs**0.5
         matrix = start if hidden else torch.zeros_like(start)
         layers.append((matrix.requires_grad_(), torch.zeros(outputs, dtype=torch.float64, requires_grad=True)))
-    given = torch.from_numpy((values - center) / spread)
+    standard = (values - center) / spread
+    given = torch.from_numpy(standard)
     truth, share = torch.from_numpy(target[used].astype(np.int64)), torch.from_numpy(weight)
 
     def loss() -> torch.Tensor:
@@ -137,7 +142,7 @@ def fit_head(
     with _one_thread():
         _minimise(loss, [tensor for layer in layers for tensor in layer])
     fitted = tuple((matrix.detach().numpy(), bias.detach().numpy()) for matrix, bias in layers)
-    return Head(center, spread, fitted)
+    return Head(center, spread, standard.min(axis=0), standard.max(axis=0), fitted)
 
 
 def _minimise(loss, parameters: list[torch.Tensor]) -> None:
