@@ -31,6 +31,7 @@ _HOME = {
     "open_scene": "geoseg.scene",
     "regularize": "geoseg.polygons",
     "sieve": "geoseg.polygons",
+    "train": "geoseg.training.train",
     "vectorize": "geoseg.layer",
     "write_class_map": "geoseg.classmap",
 }

@@ -220,9 +220,9 @@ def _from_polygons(
     there = gpd.GeoDataFrame({"class_name": names[usable].to_numpy()}, geometry=shapes[usable], crs=frame.crs)
     hex_column = next((c for c in frame.columns if str(c).lower() in _COLORS), None)
     there["color"] = "" if hex_column is None else frame.loc[usable, hex_column].fillna("").to_numpy()
-    known = sorted(set(there["class_name"]), key=_natural)
+    known = sorted(set(there["class_name"]), key=natural)
     there = _on_scene(there, scene, name)
-    chosen = _chosen(known, sorted(set(there["class_name"]), key=_natural), classes, name)
+    chosen = _chosen(known, sorted(set(there["class_name"]), key=natural), classes, name)
     there = there[there["class_name"].isin(chosen)].reset_index(drop=True)
     there["class"] = there["class_name"].map({n: i for i, n in enumerate(chosen)}).astype(np.int64)
     colors = {n: str(group["color"].iloc[0]) for n, group in there.groupby("class_name")}
@@ -269,7 +269,7 @@ def _names(values: pd.Series) -> pd.Series:
     return pd.Series([None if pd.isna(v) or not str(v).strip() else str(v).strip() for v in values], dtype=object)
 
 
-def _natural(name: str) -> tuple[int, str]:
+def natural(name: str) -> tuple[int, str]:
     """Sorts "class 10" behind "class 9"."""
     number = name.removeprefix("class ")
     return (int(number), "") if number.lstrip("-").isdigit() and number != name else (1 << 40, name)
