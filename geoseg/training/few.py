@@ -17,7 +17,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import torch
 
 from geoseg.classes import ClassInfo
 from geoseg.errors import MismatchError, OptionError
@@ -148,7 +147,7 @@ def train_few(
     groups = group_polygons(table.geometry.to_numpy(), gap * pixel)
     estimate = cross_validate(known, spatial_folds(groups, known.classes, folds), hidden=hidden, seed=seed)
     head = _fit(known, estimate, hidden, seed)
-    _put(network, head)
+    network.take(head.center, head.spread, head.low, head.high, head.layers)
     counts = count_labels(infos, known, groups)
     notes += notes_of(tables, places, counts, estimate, gap)
     spec = _spec(name or Path(out).name, scenes, infos, network, kind, arguments, mean, std, estimate)
@@ -181,7 +180,8 @@ def _open(images: Any, bands: Any, resolution: float | None) -> list[Scene]:
         if scene.bands != first.bands or scene.dtype != first.dtype:
             raise MismatchError(
                 f"Images must have the same bands and data type, but {first.name} has {', '.join(first.bands)} "
-                f"({first.dtype}) and {scene.name} has {', '.join(scene.bands)} ({scene.dtype}). Name them with --bands."
+                f"({first.dtype}) and {scene.name} has {', '.join(scene.bands)} ({scene.dtype}). Name them with "
+                "--bands."
             )
         if not 1 / _RANGE <= scene.resolution_m / first.resolution_m <= _RANGE:
             raise MismatchError(
@@ -225,9 +225,7 @@ def _one_legend(drawn: list[Labels], scenes: list[Scene]) -> tuple[tuple[ClassIn
     tables = []
     for labels in drawn:
         to = np.array([value[info.name] for info in labels.classes])
-        tables.append(
-            replace(labels, classes=infos, frame=labels.frame.assign(**{"class": to[labels.frame["class"]]}))
-        )
+        tables.append(replace(labels, classes=infos, frame=labels.frame.assign(**{"class": to[labels.frame["class"]]})))
     return infos, tables
 
 
@@ -236,8 +234,8 @@ def _check_found(infos: tuple[ClassInfo, ...], tables: list[Labels], places: lis
     missing = [info.name for info in infos if info.value not in found]
     if missing:
         raise OptionError(
-            f"Each class needs a polygon with the centre of a valid pixel in it, but {', '.join(missing)} has none. Draw "
-            "larger polygons where the image has data, or leave the class out."
+            f"Each class needs a polygon with the centre of a valid pixel in it, but {', '.join(missing)} has none. "
+            "Draw larger polygons where the image has data, or leave the class out."
         )
 
 
@@ -296,11 +294,7 @@ def _network(
     if kind == "bands":
         arguments |= {"pairs": [list(pair) for pair in useful_pairs(bands)], "windows": [3, 7]}
     network = FewLabels(len(bands), classes, **arguments).eval()
-    if kind == "imagenet":
-        network.features.load_imagenet()
-    else:
-        network.features.mean.copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
-        network.features.std.copy_(torch.from_numpy(std).view(1, -1, 1, 1))
+    network.features.prepare(mean, std)
     return network, arguments
 
 
@@ -322,16 +316,6 @@ def _fit(known: Pixels, estimate: Estimate | None, hidden: int, seed: int) -> He
         known.features, known.target, weights, classes=known.count, strength=strength, hidden=hidden, seed=seed
     )
     return head if estimate is None else head.cooled(estimate.temperature)
-
-
-def _put(network: FewLabels, head: Head) -> None:
-    """Copy a fitted head into the network."""
-    with torch.no_grad():
-        for name in ("center", "spread", "low", "high"):
-            getattr(network, name).copy_(torch.from_numpy(getattr(head, name)).view(1, -1, 1, 1))
-        for layer, (weight, bias) in zip(network.layers, head.layers, strict=True):
-            layer.weight.copy_(torch.from_numpy(weight)[:, :, None, None])  # type: ignore[operator]
-            layer.bias.copy_(torch.from_numpy(bias))  # type: ignore[operator]
 
 
 def _spec(

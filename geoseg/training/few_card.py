@@ -156,9 +156,9 @@ def _card(result: FewResult) -> str:
     lines = [
         f"# {spec.name}",
         "",
-        f"A land-cover model for {', '.join(spec.bands)} ({spec.dtype}) at {spec.resolution_m:g} m, fitted on a few labelled",
-        f"polygons with `geoseg train --few`. Features: {kind}. It knows the image it was fitted on; elsewhere, and at another",
-        "date, its accuracy is not known.",
+        f"A land-cover model for {', '.join(spec.bands)} ({spec.dtype}) at {spec.resolution_m:g} m, fitted on a few",
+        f"labelled polygons with `geoseg train --few`. Features: {kind}. It knows the image it was fitted on; at",
+        "another place or date its accuracy is not known.",
         "",
         "## Labels",
         "",
@@ -188,9 +188,9 @@ def _accuracy(result: FewResult, estimate: Estimate) -> list[str]:
     ]
     confusion = [[name, *row] for name, row in zip(names, estimate.confusion.tolist(), strict=True)]
     return [
-        f"By spatial cross-validation: {estimate.folds} folds of whole polygons, neighbours held back together. The strength of",
-        "the regularisation was chosen by the same folds, which makes the figures a little optimistic; polygons that people",
-        "choose as clear examples make them more so.",
+        f"By spatial cross-validation: {estimate.folds} folds of whole polygons, neighbours held back together. The",
+        "strength of the regularisation was chosen by the same folds, which makes the figures a little optimistic;",
+        "polygons that people choose as clear examples make them more so.",
         "",
         f"Overall accuracy {estimate.overall:.3f} of the labelled pixels, mean IoU {np.nanmean(estimate.iou):.3f}.",
         "",

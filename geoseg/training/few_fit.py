@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -122,7 +123,7 @@ def fit_head(
     generator = torch.Generator().manual_seed(seed)
     sides = [values.shape[1], *([hidden] if hidden else []), classes]
     layers = []
-    for inputs, outputs in zip(sides[:-1], sides[1:], strict=True):
+    for inputs, outputs in pairwise(sides):
         start = torch.randn(outputs, inputs, dtype=torch.float64, generator=generator) / inputs**0.5
         matrix = start if hidden else torch.zeros_like(start)
         layers.append((matrix.requires_grad_(), torch.zeros(outputs, dtype=torch.float64, requires_grad=True)))
@@ -145,7 +146,7 @@ def fit_head(
     return Head(center, spread, standard.min(axis=0), standard.max(axis=0), fitted)
 
 
-def _minimise(loss, parameters: list[torch.Tensor]) -> None:
+def _minimise(loss: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) -> None:
     optimizer = torch.optim.LBFGS(
         parameters, max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe", tolerance_change=1e-9
     )
@@ -277,9 +278,7 @@ def cross_validate(pixels: Pixels, fold: np.ndarray, *, hidden: int = 0, seed: i
     hits = np.bincount(pixels.polygon[tested], (mapped == target)[tested], minlength=len(pixels.classes))
     sizes = np.bincount(pixels.polygon[tested], minlength=len(pixels.classes))
     right = np.bincount(pixels.classes[2 * hits > sizes], minlength=pixels.count)
-    before, after = (
-        calibration_error(logits[tested] / t, target[tested], shares[tested]) for t in (1.0, temperature)
-    )
+    before, after = (calibration_error(logits[tested] / t, target[tested], shares[tested]) for t in (1.0, temperature))
     return Estimate(
         strength,
         losses,
@@ -294,7 +293,7 @@ def cross_validate(pixels: Pixels, fold: np.ndarray, *, hidden: int = 0, seed: i
 
 
 def fit_temperature(logits: np.ndarray, target: np.ndarray, weights: np.ndarray) -> float:
-    """The temperature between 0.2 and 20 with the lowest log loss; found by golden section, for the loss has one valley.
+    """The temperature between 0.2 and 20 with the lowest log loss, by golden section: the loss has one valley.
 
     >>> logits = np.log(np.array([[0.75, 0.25]] * 4))
     >>> round(fit_temperature(3 * logits, np.array([0, 0, 0, 1]), np.full(4, 0.25)), 3)

@@ -78,6 +78,8 @@ def spatial_folds(groups: np.ndarray, classes: np.ndarray, count: int = 5) -> np
     inside = np.zeros((count, len(kinds)))
     polygons = np.zeros(count)
     for group in np.lexsort((np.arange(len(names)), -sizes, rarity)):
+        if rarity[group] == 1:  # the only one of a class
+            continue
         crowd = (inside[:, holds[group]] / spread[holds[group]]).sum(axis=1)
         chosen = np.lexsort((np.arange(count), polygons, crowd))[0]
         fold[group] = chosen

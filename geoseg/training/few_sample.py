@@ -1,4 +1,4 @@
-"""Labelled pixels of scenes of any size: chosen polygon by polygon, with the features that the network sees in a map."""
+"""Labelled pixels of scenes of any size, chosen polygon by polygon, with the features that a map would show there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 import torch
+from odc.geo.geobox import GeoBox
 
 from geoseg.networks.few_network import FewLabels
 from geoseg.scene import Scene
@@ -73,9 +74,10 @@ def _cells_under(scene: Scene, shape: shapely.Geometry) -> Iterator[tuple[slice,
     """Windows of at most a cell that the polygon touches, row by row."""
     height, width = scene.geobox.shape
     west, south, east, north = shape.bounds
-    cols, rows = ~scene.geobox.affine * (np.array([west, east, west, east]), np.array([south, south, north, north]))
-    top, bottom = max(int(rows.min()), 0), min(int(rows.max()) + 1, height)
-    left, right = max(int(cols.min()), 0), min(int(cols.max()) + 1, width)
+    corners = [~scene.geobox.affine * (x, y) for x in (west, east) for y in (south, north)]
+    cols, rows = zip(*corners, strict=True)
+    top, bottom = max(int(min(rows)), 0), min(int(max(rows)) + 1, height)
+    left, right = max(int(min(cols)), 0), min(int(max(cols)) + 1, width)
     for row in range(top, bottom, _CELL_PX):
         for col in range(left, right, _CELL_PX):
             window = slice(row, min(row + _CELL_PX, bottom)), slice(col, min(col + _CELL_PX, right))
@@ -83,15 +85,18 @@ def _cells_under(scene: Scene, shape: shapely.Geometry) -> Iterator[tuple[slice,
                 yield window
 
 
-def _inside(
-    scene: Scene, labels: Labels, shape: shapely.Geometry, value: int, rows: slice, cols: slice
-) -> np.ndarray:
+def _inside(scene: Scene, labels: Labels, shape: shapely.Geometry, value: int, rows: slice, cols: slice) -> np.ndarray:
     """Rows and columns (pixel, 2) of the polygon's valid pixels in a window."""
     geobox = scene.geobox[rows, cols]
     row, col = np.nonzero((labels.burn(geobox) == value) & scene.read(rows, cols).valid)
-    x, y = geobox.affine * (col + 0.5, row + 0.5)
-    mine = shapely.contains_xy(shape, x, y)
+    mine = shapely.contains_xy(shape, *_ground(geobox, row, col))
     return np.column_stack([row[mine] + rows.start, col[mine] + cols.start])
+
+
+def _ground(geobox: GeoBox, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of pixel centres."""
+    a, b, x, c, d, y = tuple(geobox.affine)[:6]
+    return a * (col + 0.5) + b * (row + 0.5) + x, c * (col + 0.5) + d * (row + 0.5) + y
 
 
 def values_at(scene: Scene, places: Places) -> np.ndarray:
