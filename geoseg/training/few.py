@@ -25,7 +25,7 @@ from geoseg.networks.few_network import FewLabels, useful_pairs
 from geoseg.scene import Scene, open_scene
 from geoseg.training.few_card import FewResult, count_labels, notes_of, write_package
 from geoseg.training.few_fit import Estimate, Head, Pixels, check_options, cross_validate, fit_head
-from geoseg.training.few_folds import group_polygons, spatial_folds
+from geoseg.training.few_folds import split_apart
 from geoseg.training.few_sample import Places, choose_places, features_at, values_at
 from geoseg.training.labels import Labels, read_any
 
@@ -84,8 +84,8 @@ def train_few(
     folds
         At most this many folds in cross-validation.
     gap_px
-        Polygons nearer to each other than this are held back together; by default twice the distance that the
-        features look, and at least 10 pixels.
+        Polygons nearer to each other than this are held back together. By default twice the distance that the features
+        look and at least 10 pixels, or less (it is said) where all polygons of a class would be in one group.
     seed
         Of the choice of pixels and of the first weights; the same seed gives the same weights.
     name
@@ -142,14 +142,20 @@ def train_few(
     ]
     table, owner = _polygons(scenes[0], tables, places)
     known = Pixels(np.concatenate(seen), owner, table["class"].to_numpy(), len(infos))
-    gap = max(2 * network.radius, 10) if gap_px is None else gap_px
+    wanted = max(2 * network.radius, 10) if gap_px is None else gap_px
     pixel = abs(scenes[0].geobox.affine.determinant) ** 0.5
-    groups = group_polygons(table.geometry.to_numpy(), gap * pixel)
-    estimate = cross_validate(known, spatial_folds(groups, known.classes, folds), hidden=hidden, seed=seed)
+    gap, groups, fold = split_apart(
+        table.geometry.to_numpy(),
+        known.classes,
+        gap=wanted * pixel,
+        least=(1 if gap_px is None else wanted) * pixel,
+        count=folds,
+    )
+    estimate = cross_validate(known, fold, hidden=hidden, seed=seed)
     head = _fit(known, estimate, hidden, seed)
     network.take(head.center, head.spread, head.low, head.high, head.layers)
     counts = count_labels(infos, known, groups)
-    notes += notes_of(tables, places, counts, estimate, gap)
+    notes += notes_of(tables, places, counts, estimate, wanted, gap / pixel)
     spec = _spec(name or Path(out).name, scenes, infos, network, kind, arguments, mean, std, estimate)
     record = {
         "images": [scene.describe() for scene in scenes],
@@ -158,7 +164,7 @@ def train_few(
             "hidden": hidden,
             "pixels": pixels,
             "folds": folds,
-            "gap_px": gap,
+            "gap_px": gap / pixel,
             "seed": seed,
         },
     }

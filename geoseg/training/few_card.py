@@ -69,7 +69,12 @@ def count_labels(infos: tuple[ClassInfo, ...], known: Pixels, groups: np.ndarray
 
 
 def notes_of(
-    tables: list[Labels], places: list[Places], counts: pd.DataFrame, estimate: Estimate | None, gap: float
+    tables: list[Labels],
+    places: list[Places],
+    counts: pd.DataFrame,
+    estimate: Estimate | None,
+    wanted: float,
+    gap: float,
 ) -> list[str]:
     """What a person should know of a fit."""
     notes = []
@@ -79,15 +84,20 @@ def notes_of(
     if estimate is None:
         notes.append(
             "Accuracy not estimated: at least two classes need two polygons or more that lie apart "
-            f"(over {gap:g} pixels). The model is fitted, but nobody knows how good it is, and its confidence is not "
+            f"(over {gap:.3g} pixels). The model is fitted, but nobody knows how good it is, and its confidence is not "
             "calibrated. Draw more polygons, far from each other."
         )
         return notes
+    if gap < wanted:
+        notes.append(
+            f"Polygons lie close together: only those within {gap:.3g} pixels of each other were held back together, not "
+            f"{wanted:g}. The accuracy may be too good. Draw polygons over the whole image."
+        )
     for row, tested in zip(counts.to_dict("records"), estimate.tested, strict=True):
         if not tested:
             notes.append(
-                f"{row['class']}: accuracy not estimated, for its {row['polygons']} polygon(s) cannot be held back: no "
-                f"other lies apart (over {gap:g} pixels). Draw it at another place, too."
+                f"{row['class']}: accuracy not estimated, for its {row['polygons']} polygon(s) cannot be held back: none "
+                f"lies apart from the others (by {gap:.3g} pixels). Draw it at another place, too."
             )
     return notes
 

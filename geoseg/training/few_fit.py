@@ -16,7 +16,8 @@ from geoseg.training.few_folds import ALWAYS
 __all__ = ["Estimate", "Head", "Pixels", "calibration_error", "cross_validate", "fit_head", "fit_temperature"]
 
 STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-"""Regularisation strengths that are tried, from the strongest on."""
+"""Regularisation strengths that are tried, from the strongest on, until two were worse than the best before them."""
+_PATIENCE = 2
 _STEPS = 200
 _BINS = 10
 _TEMPERATURES = (0.2, 20.0)
@@ -178,7 +179,7 @@ class Estimate:
     strength: float
     """The regularisation with the lowest log loss on polygons held back."""
     losses: dict[float, float]
-    """Log loss of each strength."""
+    """Log loss of each strength that was tried."""
     temperature: float
     """What logits are divided by to make confidence true."""
     calibration_before: float
@@ -252,6 +253,7 @@ def cross_validate(pixels: Pixels, fold: np.ndarray, *, hidden: int = 0, seed: i
     shares, target = pixels.weights(tested), pixels.target
     losses: dict[float, float] = {}
     best: tuple[float, float, np.ndarray] | None = None
+    worse = 0
     for strength in STRENGTHS:
         logits = np.zeros((len(target), pixels.count))
         for number in np.unique(where[tested]):
@@ -268,7 +270,9 @@ def cross_validate(pixels: Pixels, fold: np.ndarray, *, hidden: int = 0, seed: i
             logits[held] = head.logits(pixels.features[held])
         losses[strength] = float(shares @ _log_losses(logits, target))
         if best is None or losses[strength] < best[0]:  # of equal ones the stronger: it came first
-            best = losses[strength], strength, logits
+            best, worse = (losses[strength], strength, logits), 0
+        elif (worse := worse + 1) == _PATIENCE:
+            break
     assert best is not None
     _, strength, logits = best
     temperature = fit_temperature(logits[tested], target[tested], shares[tested])

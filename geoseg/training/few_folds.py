@@ -11,10 +11,47 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-__all__ = ["ALWAYS", "group_polygons", "spatial_folds"]
+__all__ = ["ALWAYS", "group_polygons", "spatial_folds", "split_apart"]
 
 ALWAYS = -1
 """The fold of polygons that are always learnt from and never tested."""
+
+
+def split_apart(
+    shapes: np.ndarray, classes: np.ndarray, *, gap: float, least: float, count: int = 5
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Groups and folds with the widest gap, from `gap` down by halves to `least`, that lets the most classes be tested.
+
+    Parameters
+    ----------
+    shapes, classes
+        (polygon,) polygons in one CRS, and their classes.
+    gap, least
+        The gap that is wanted, and the smallest one to go down to, in units of the CRS.
+    count
+        The largest number of folds.
+
+    Returns
+    -------
+    gap, groups, folds
+        The gap that was used; see `group_polygons` and `spatial_folds`.
+
+    Examples
+    --------
+    >>> row = np.array([shapely.box(x, 0, x + 1, 1) for x in (0, 4, 8, 12)])
+    >>> split_apart(row, np.array([0, 0, 1, 1]), gap=5, least=1)
+    (2.5, array([0, 1, 2, 3]), array([0, 1, 0, 1]))
+    """
+    best: tuple[float, np.ndarray, np.ndarray] | None = None
+    most = -1
+    while best is None or gap >= least:
+        groups = group_polygons(shapes, gap)
+        folds = spatial_folds(groups, classes, count)
+        tested = len(np.unique(classes[folds != ALWAYS]))
+        if tested > most:
+            best, most = (gap, groups, folds), tested
+        gap /= 2
+    return best
 
 
 def group_polygons(shapes: Sequence[shapely.Geometry] | np.ndarray, gap: float) -> np.ndarray:
