@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import geoseg
+from geoseg import cli_train
 from geoseg.errors import GeosegError, OptionError, OutputError
 from geoseg.progress import make_progress
 
@@ -255,6 +256,9 @@ def demo(
         _print_areas(result.areas)
         typer.echo(f"Of the pixels, {agreement:.1%} have the class that was drawn.")
         typer.echo(f"Look at {result.folder / 'preview.png'}, and open {result.folder / 'polygons.gpkg'} in QGIS.")
+
+
+cli_train.add_to(app, _set_debug)
 
 
 def main(arguments: list[str] | None = None) -> None:

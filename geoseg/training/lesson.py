@@ -111,7 +111,7 @@ class Lesson(lightning.LightningModule):
             augment.RandomRotation90(times=(0, 3), p=1.0),
             augment.RandomAffine(degrees=15, scale=(0.8, 1.25), padding_mode="zeros", p=0.5),
             data_keys=["input", "mask"],
-            extra_args={"mask": {"resample": "nearest", "align_corners": False}},
+            extra_args={"mask": {"resample": "nearest", "align_corners": False}},  # type: ignore[dict-item]
         )
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:

@@ -203,7 +203,7 @@ def _best_split(
             touched[i, j] = number.get((window.scene, row, col), len(blocks))
     total = in_blocks.sum(axis=0)
     rng = np.random.default_rng([seed, tiles])
-    best: tuple[tuple[float, ...], np.ndarray, np.ndarray] | None = None
+    best: tuple[tuple[float, float, float], np.ndarray, np.ndarray] | None = None
     for _ in range(_TRIES if len(labelled) > 1 else 0):
         order = rng.permutation(labelled)
         reached = np.cumsum(in_blocks[order].sum(axis=1)) >= share * total.sum()
@@ -220,8 +220,8 @@ def _best_split(
             best = merit, chosen, kept
     if best is None:
         return None
-    merit, chosen, kept = best
-    validation = [i for i in np.flatnonzero(chosen[home]) if in_cells[i].any()]
+    _, chosen, kept = best
+    validation = [int(i) for i in np.flatnonzero(chosen[home]) if in_cells[i].any()]
     split = Split(
         tuple(windows[i] for i in kept),
         tuple(cells[i] for i in validation),
@@ -230,7 +230,7 @@ def _best_split(
         in_windows[kept].sum(axis=0),
         in_cells[validation].sum(axis=0),
     )
-    return merit, split
+    return best[0], split
 
 
 def _check(split: Split, names: Sequence[str], known: np.ndarray, share: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -115,7 +116,7 @@ def _package(network: torch.nn.Module, spec: ModelSpec, package: str) -> dict[st
 
 def scale_head(network: torch.nn.Module, factor: float) -> None:
     """Multiply the logits by a factor, in the weights: the last layer is linear, and so is what enlarges its output."""
-    head = network.segmentation_head[0]  # type: ignore[index]
+    head: Any = network.get_submodule(_HEAD)
     with torch.no_grad():
         head.weight.mul_(factor)
         head.bias.mul_(factor)

@@ -122,7 +122,7 @@ def train(
     progress = progress or Progress()
     course = Course(epochs, minutes, tile_px, batch, rate, loss, seed, validation)
     device, out = choose_device(device), Path(out)
-    work = _prepare(out, overwrite)
+    _refuse(out, overwrite)
     progress.stage("labels")
     base = None if start is None or str(start) == "imagenet" else read_spec(start)
     scenes = _open(images, bands, resolution, base)
@@ -135,7 +135,10 @@ def train(
         mean, std = _statistics(ground, split)
         spec = replace(spec, mean=mean, std=std)
     spec = replace(spec, divisor=_divisor(spec, tile_px))
-    _same_run(work, [asdict(course), spec.to_item(), str(start), [s.fingerprint() for s in scenes], _digest(split)])
+    work = _work_folder(out, overwrite)
+    _same_run(
+        work, [asdict(course), spec.to_item(), str(start), [s.fingerprint() for s in scenes], _digest(read, split)]
+    )
 
     learned = learn(spec, ground, split, course, work, start=start, device=device, workers=workers, progress=progress)
     progress.stage("report")
@@ -287,23 +290,31 @@ def _statistics(ground: Ground, split: Split) -> tuple[tuple[float, ...], tuple[
     return tuple(float(v) for v in mean), tuple(float(v) or 1.0 for v in std)
 
 
-def _digest(split: Split) -> list[Any]:
-    return [str(split.training), str(split.validation), split.training_px.tolist(), split.validation_px.tolist()]
+def _digest(labels: Sequence[Labels], split: Split) -> list[Any]:
+    """What tells other labels from the same."""
+    shapes = [hashlib.sha256(b"".join(one.frame.geometry.to_wkb())).hexdigest() for one in labels]
+    return [shapes, str(split.training), str(split.validation), split.training_px.tolist()]
 
 
-def _prepare(out: Path, overwrite: bool) -> Path:
-    """The folder to work in, after making sure that the package may be written."""
-    work = out.with_name(out.name + ".partial")
+def _refuse(out: Path, overwrite: bool) -> None:
+    """Make sure that nothing is replaced unasked, and nothing that training did not make."""
     if out.exists() and not overwrite:
         raise OutputError(f"The package must not be there, but {out} is. Choose another --out, or give --overwrite.")
-    for folder, mark in ((out, "training.json"), (work, "run-key.json")):
+    for folder, mark in ((out, "training.json"), (_beside(out), "run-key.json")):
         if overwrite and folder.exists() and not (folder / mark).is_file():
             raise OutputError(
                 f"--overwrite replaces only what training made, but {folder} is not. Choose another --out."
             )
-    if overwrite and work.exists():
-        shutil.rmtree(work)
-    return check_folder(work, create=True)
+
+
+def _beside(out: Path) -> Path:
+    return out.with_name(out.name + ".partial")
+
+
+def _work_folder(out: Path, overwrite: bool) -> Path:
+    if overwrite and _beside(out).exists():
+        shutil.rmtree(_beside(out))
+    return check_folder(_beside(out), create=True)
 
 
 def _same_run(work: Path, decides: list[Any]) -> None:
