@@ -32,6 +32,7 @@ _HOME = {
     "regularize": "geoseg.polygons",
     "sieve": "geoseg.polygons",
     "train": "geoseg.training.train",
+    "train_few": "geoseg.training.few",
     "vectorize": "geoseg.layer",
     "write_class_map": "geoseg.classmap",
 }

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import geoseg
+from geoseg.errors import OptionError
 from geoseg.progress import make_progress
 
 __all__ = ["add_to"]
@@ -30,6 +31,7 @@ def _set_debug(value: bool) -> None:
 
 
 def train(
+    ctx: typer.Context,
     images: Annotated[list[str], typer.Argument(help="The images, rasters with labels on them.")],
     labels: Annotated[
         list[Path],
@@ -39,6 +41,11 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="The package's folder; must not be there yet.")] = Path(
         "model"
     ),
+    few: Annotated[
+        bool,
+        typer.Option("--few", help="Fit a small model on a few polygons, in seconds; measured by holding some back."),
+    ] = False,
+    features: Annotated[str, typer.Option(help="With --few: bands, imagenet (RGB only) or auto.")] = "auto",
     start: Annotated[
         str | None, typer.Option(help="Teach this model on (a name or a folder), or begin with imagenet.")
     ] = None,
@@ -63,6 +70,23 @@ def train(
     ] = False,
 ) -> None:
     """Teach a network the classes of your own polygons, and write it as a model that `geoseg map` runs."""
+    if few:
+        _refuse_with_few(ctx)
+        chosen = labels[0] if len(labels) == 1 else labels
+        found = geoseg.train_few(
+            images,
+            chosen,
+            out,
+            bands=bands,
+            column=class_column,
+            features=features,
+            resolution=resolution,
+            seed=seed,
+            overwrite=overwrite,
+        )
+        if not quiet:
+            typer.echo(found.summary())
+        return
     with make_progress(quiet=quiet) as progress:
         result = geoseg.train(
             images,
@@ -89,6 +113,19 @@ def train(
         )
     if not quiet:
         _print(result)
+
+
+def _refuse_with_few(ctx: typer.Context) -> None:
+    """No option is ignored in silence."""
+    taken = ("images", "labels", "class_column", "out", "few", "features", "bands", "resolution", "seed")
+    others = [
+        f"--{name.replace('_', '-')}"
+        for name in ctx.params
+        if name not in (*taken, "overwrite", "quiet", "debug")
+        and getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if others:
+        raise OptionError(f"With --few there are no rounds and no network to choose: leave out {', '.join(others)}.")
 
 
 def _print(result: Any) -> None:

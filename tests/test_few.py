@@ -18,13 +18,14 @@ from safetensors.torch import load_file
 
 import geoseg
 import geoseg.model
+from geoseg.cli import main
 from geoseg.errors import MismatchError, ModelError, OptionError, OutputError
 from geoseg.networks import build_network
 from geoseg.networks.few_network import BandFeatures, FewLabels, useful_pairs
 from geoseg.semantic import make_plan
 from geoseg.training.few import train_few
 from geoseg.training.few_fit import Pixels, calibration_error, cross_validate, fit_head, fit_temperature
-from geoseg.training.few_folds import ALWAYS, group_polygons, spatial_folds
+from geoseg.training.few_folds import ALWAYS, group_polygons, spatial_folds, split_apart
 from geoseg.training.few_sample import choose_places, features_at
 from geoseg.training.labels import read_any, read_labels
 
@@ -165,6 +166,19 @@ def test_groups_are_what_gaps_link(corners: list[tuple[int, int]], gap: int) -> 
         while grown := {j for j in range(len(parts)) for i in reached if parts[i].distance(parts[j]) <= gap} - reached:
             reached |= grown
         assert len(reached) == len(parts), mine
+
+
+def test_the_gap_is_the_widest_that_lets_every_class_be_tested() -> None:
+    row = np.array([shapely.box(x, 0, x + 1, 1) for x in (0, 6, 12, 18)])
+    classes = np.array([0, 0, 1, 1])
+    for gap, used in ((4, 4), (8, 4), (40, 2.5)):
+        found, groups, fold = split_apart(row, classes, gap=gap, least=1)
+        assert found == used
+        assert groups.tolist() == [0, 1, 2, 3]
+        assert (fold != ALWAYS).all()
+    touching = np.array([shapely.box(x, 0, x + 1, 1) for x in range(4)])
+    found, groups, fold = split_apart(touching, classes, gap=8, least=1)
+    assert (found, groups.tolist(), fold.tolist()) == (8, [0] * 4, [ALWAYS] * 4)
 
 
 # ----------------------------------------------------------------------------------------------------------- fitting
@@ -480,6 +494,22 @@ def test_imagenet_features_tile_like_the_whole(folder: Path) -> None:
     covers = [make_plan(scene, model, tile_px=tile).dataset() for tile in (200, 512)]
     np.testing.assert_array_equal(covers[0]["class"].to_numpy(), covers[1]["class"].to_numpy())
     assert (covers[0]["class"].to_numpy() == (col >= 150))[:, 8:].mean() > 0.95
+
+
+def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    polygons(TEN).to_file(folder / "labels.gpkg")
+    given = ["train", str(folder / "scene.tif"), "-l", str(folder / "labels.gpkg"), "--bands", BANDS, "--few"]
+    with pytest.raises(SystemExit) as stop:
+        main([*given, "--out", str(folder / "by_verb")])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert "On polygons held back: accuracy" in said
+    assert geoseg.load_model(folder / "by_verb", device="cpu").spec.name == "by_verb"
+    with pytest.raises(SystemExit) as stop:
+        main([*given, "--out", str(folder / "never"), "--epochs", "3"])
+    assert stop.value.code != 0
+    assert "leave out --epochs" in " ".join(capsys.readouterr().err.split())
+    assert not (folder / "never").exists()
 
 
 @pytest.mark.data

@@ -23,7 +23,7 @@ from geoseg.errors import MismatchError, OptionError
 from geoseg.model import ModelSpec
 from geoseg.networks.few_network import FewLabels, useful_pairs
 from geoseg.scene import Scene, open_scene
-from geoseg.training.few_card import FewResult, count_labels, notes_of, write_package
+from geoseg.training.few_card import FewResult, check_out, count_labels, notes_of, write_package
 from geoseg.training.few_fit import Estimate, Head, Pixels, check_options, cross_validate, fit_head
 from geoseg.training.few_folds import split_apart
 from geoseg.training.few_sample import Places, choose_places, features_at, values_at
@@ -122,6 +122,7 @@ def train_few(
     """
     start = time.perf_counter()
     check_options(hidden, folds, pixels)
+    check_out(Path(out), overwrite)
     scenes = _open(images, bands, resolution)
     drawn = _read(labels, scenes, column, classes)
     infos, tables = _one_legend(drawn, scenes)

@@ -44,6 +44,24 @@ class FewResult:
     seconds: float
     """Wall time."""
 
+    def summary(self) -> str:
+        """What was found, in lines for a person."""
+        lines = [f"Fitted on {self.counts['polygons'].sum()} polygons in {self.seconds:.0f} s: {self.folder}"]
+        estimate = self.estimate
+        if estimate is not None:
+            lines += [f"{'class':<20}{'polygons':>9}{'right':>7}{'F1':>8}{'IoU':>8}"]
+            for row, right, f1, iou in zip(
+                self.counts.to_dict("records"), estimate.right, estimate.f1, estimate.iou, strict=True
+            ):
+                scores = "".join(f"{v:8.3f}" if np.isfinite(v) else f"{'–':>8}" for v in (f1, iou))
+                lines.append(f"{row['class']:<20}{row['polygons']:>9}{right:>7}{scores}")
+            lines.append(
+                f"On polygons held back: accuracy {estimate.overall:.3f}, calibration error "
+                f"{estimate.calibration_after:.3f}."
+            )
+        lines += [*self.notes, f"Map with: geoseg map IMAGE --model {self.folder}"]
+        return "\n".join(lines)
+
 
 def check_out(out: Path, overwrite: bool) -> None:
     """Refuse a folder that is there, unless it is a package that this made and it may be replaced."""
@@ -90,14 +108,14 @@ def notes_of(
         return notes
     if gap < wanted:
         notes.append(
-            f"Polygons lie close together: only those within {gap:.3g} pixels of each other were held back together, not "
-            f"{wanted:g}. The accuracy may be too good. Draw polygons over the whole image."
+            f"Polygons lie close together: only those within {gap:.3g} pixels of each other were held back together, "
+            f"not {wanted:g}. The accuracy may be too good. Draw polygons over the whole image."
         )
     for row, tested in zip(counts.to_dict("records"), estimate.tested, strict=True):
         if not tested:
             notes.append(
-                f"{row['class']}: accuracy not estimated, for its {row['polygons']} polygon(s) cannot be held back: none "
-                f"lies apart from the others (by {gap:.3g} pixels). Draw it at another place, too."
+                f"{row['class']}: accuracy not estimated, for its {row['polygons']} polygon(s) cannot be held back: "
+                f"none lies apart from the others (by {gap:.3g} pixels). Draw it at another place, too."
             )
     return notes
 

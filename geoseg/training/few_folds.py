@@ -40,7 +40,7 @@ def split_apart(
     --------
     >>> row = np.array([shapely.box(x, 0, x + 1, 1) for x in (0, 4, 8, 12)])
     >>> split_apart(row, np.array([0, 0, 1, 1]), gap=5, least=1)
-    (2.5, array([0, 1, 2, 3]), array([0, 1, 0, 1]))
+    (2.5, array([0, 1, 2, 3]), array([0, 1, 2, 3]))
     """
     best: tuple[float, np.ndarray, np.ndarray] | None = None
     most = -1
