@@ -44,8 +44,8 @@ def draw_date(path: Path, seed: int, shift_m: float) -> Path:
 may, july = draw_date(folder / "may.tif", 1, 0), draw_date(folder / "july.tif", 2, 163)
 
 # %% [markdown]
-# Random weights under the name that torchgeo's are known by, served from this machine. (For the real ones leave this cell
-# out.)
+# Random weights under the name that torchgeo's are known by, served from this machine. For the real ones leave this
+# cell out.
 
 
 # %%

@@ -31,6 +31,8 @@ _HOME = {
     "open_scene": "geoseg.scene",
     "regularize": "geoseg.polygons",
     "sieve": "geoseg.polygons",
+    "train": "geoseg.training.train",
+    "train_few": "geoseg.training.few",
     "vectorize": "geoseg.layer",
     "write_class_map": "geoseg.classmap",
 }

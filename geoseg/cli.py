@@ -15,6 +15,7 @@ from rich.table import Table
 import geoseg
 from geoseg.cli_models import models_app
 from geoseg.cli_options import Debug, debugging
+from geoseg.cli_train import train
 from geoseg.errors import GeosegError, OptionError, OutputError
 from geoseg.progress import make_progress
 
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(models_app, name="models")
+app.command("train")(train)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]

@@ -14,8 +14,8 @@ __all__ = ["INSTANCE", "SEMANTIC", "MaskRCNN", "build_network"]
 _SMP = ("DeepLabV3", "DeepLabV3Plus", "FPN", "Linknet", "MAnet", "Segformer", "UPerNet", "Unet", "UnetPlusPlus")
 """Of segmentation_models_pytorch: ``encoder_name`` and its other arguments."""
 
-SEMANTIC = (*_SMP, "FCN")
-"""Networks that give each pixel a class. FCN is torchgeo's: five convolutions of ``num_filters``."""
+SEMANTIC = (*_SMP, "FCN", "FewLabels")
+"""Networks that give each pixel a class. FCN is torchgeo's: five convolutions of ``num_filters``. FewLabels is ours."""
 
 INSTANCE = ("MaskRCNN",)
 """Networks that give objects."""
@@ -58,6 +58,10 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
             from torchgeo.models import FCN
 
             return FCN(in_channels=bands, classes=classes, **spec.arguments)
+        if spec.architecture == "FewLabels":
+            from geoseg.networks.few_network import FewLabels
+
+            return FewLabels(in_channels=bands, classes=classes, **spec.arguments)
         if spec.architecture == "MaskRCNN":
             return MaskRCNN(bands, classes, **spec.arguments)
     except (TypeError, ValueError, KeyError, RuntimeError, AttributeError) as error:

@@ -1,0 +1,132 @@
+"""The verb ``geoseg train``; `geoseg.cli` adds it to the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import geoseg
+from geoseg.cli_options import Debug
+from geoseg.errors import OptionError
+from geoseg.progress import make_progress
+
+__all__ = ["train"]
+
+
+def train(
+    ctx: typer.Context,
+    images: Annotated[list[str], typer.Argument(help="The images, rasters with labels on them.")],
+    labels: Annotated[
+        list[Path],
+        typer.Option("--labels", "-l", help="Polygons with a class, or a label raster; one, or one an image."),
+    ],
+    class_column: Annotated[str | None, typer.Option(help="The column with the class.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The package's folder; must not be there yet.")] = Path(
+        "model"
+    ),
+    few: Annotated[
+        bool,
+        typer.Option("--few", help="Fit a small model on a few polygons, in seconds; measured by holding some back."),
+    ] = False,
+    features: Annotated[str, typer.Option(help="With --few: bands, imagenet (RGB only) or auto.")] = "auto",
+    start: Annotated[
+        str | None, typer.Option(help="Teach this model on (a name or a folder), or begin with imagenet.")
+    ] = None,
+    architecture: Annotated[str | None, typer.Option(help="Unet, FPN, DeepLabV3Plus, ...")] = None,
+    encoder: Annotated[str | None, typer.Option(help="An encoder of segmentation_models_pytorch.")] = None,
+    bands: Annotated[str | None, typer.Option(help="Which band is which: red=3,green=2,blue=1.")] = None,
+    resolution: Annotated[float | None, typer.Option(help="Pixel size to learn at, metres.")] = None,
+    epochs: Annotated[int, typer.Option(help="At most so many rounds.")] = 60,
+    minutes: Annotated[float | None, typer.Option(help="At most so long.")] = None,
+    tile: Annotated[int, typer.Option(help="Side of a window, pixels.")] = 256,
+    batch: Annotated[int, typer.Option(help="Windows in a step.")] = 8,
+    rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 2e-3,
+    loss: Annotated[str, typer.Option(help="ce, focal, dice, ce+dice.")] = "ce",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    validation: Annotated[float, typer.Option(help="Share of the labels kept apart to measure.")] = 0.2,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read; 0 reads in this one.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Teach a network the classes of your own polygons, and write it as a model that `geoseg map` runs."""
+    if few:
+        _refuse_with_few(ctx)
+        chosen = labels[0] if len(labels) == 1 else labels
+        found = geoseg.train_few(
+            images,
+            chosen,
+            out,
+            bands=bands,
+            column=class_column,
+            features=features,
+            resolution=resolution,
+            seed=seed,
+            overwrite=overwrite,
+        )
+        if not quiet:
+            typer.echo(found.summary())
+        return
+    with make_progress(quiet=quiet) as progress:
+        result = geoseg.train(
+            images,
+            labels[0] if len(labels) == 1 else labels,
+            out,
+            column=class_column,
+            architecture=architecture,
+            encoder=encoder,
+            start=start,
+            bands=bands,
+            resolution=resolution,
+            epochs=epochs,
+            minutes=minutes,
+            tile_px=tile,
+            batch=batch,
+            rate=rate,
+            loss=loss,
+            seed=seed,
+            validation=validation,
+            device=device,
+            workers=workers,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if not quiet:
+        _print(result)
+
+
+def _refuse_with_few(ctx: typer.Context) -> None:
+    """No option is ignored in silence."""
+    taken = ("images", "labels", "class_column", "out", "few", "features", "bands", "resolution", "seed")
+    others = [
+        f"--{name.replace('_', '-')}"
+        for name in ctx.params
+        if name not in (*taken, "overwrite", "quiet", "debug")
+        and getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if others:
+        raise OptionError(f"With --few there are no rounds and no network to choose: leave out {', '.join(others)}.")
+
+
+def _print(result: Any) -> None:
+    """IoU by class, and what to do next."""
+    console = Console()
+    table = Table("class", "IoU", "validation pixels", box=None, header_style="bold")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for (name, value), count in zip(result.iou.items(), result.confusion.sum(axis=1), strict=True):
+        table.add_row(name, "–" if value != value else f"{value:.3f}", f"{count:,}")
+    console.print(table)
+    found = result.calibration
+    course = ", ".join(f"{row['miou']:.3f}" for row in result.history)
+    typer.echo(f"Validation mIoU by epoch: {course}")
+    typer.echo(
+        f"Mean IoU {result.miou:.3f} on blocks that were not learned from; calibration error "
+        f"{found.error_before:.3f}, with temperature {found.error_after:.3f}."
+    )
+    typer.echo(f"Look at {result.folder / 'report.html'}; map with: geoseg map IMAGE --model {result.folder}")

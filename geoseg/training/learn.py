@@ -1,0 +1,170 @@
+"""One run of Lightning, from the first step or from where a killed run stopped, to calibrated weights."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from geoseg.errors import OutputError
+from geoseg.model import ModelSpec
+from geoseg.progress import Progress
+from geoseg.training.course import Course
+from geoseg.training.examine import Examination, examine
+from geoseg.training.lesson import Keeper, Lesson, Order, Windows
+from geoseg.training.samples import Ground, Split
+from geoseg.training.scores import Calibration, calibrate
+from geoseg.training.starting import scale_head, start_network
+
+__all__ = ["Learned", "learn"]
+
+_MIN_BATCHES = 8
+"""An epoch has at least so many: with few labels it would be over before anything is learned."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What a run gives."""
+
+    network: torch.nn.Module
+    """With the best weights, calibrated, on the processor."""
+    history: list[dict[str, float]]
+    """See `geoseg.training.train.TrainResult`."""
+    examination: Examination
+    """On the validation windows."""
+    calibration: Calibration
+    """The temperature, already part of the weights."""
+
+
+def learn(
+    spec: ModelSpec,
+    ground: Ground,
+    split: Split,
+    course: Course,
+    work: Path,
+    *,
+    start: str | Path | None,
+    device: str,
+    workers: int,
+    progress: Progress,
+) -> Learned:
+    """Learn until the epochs or the minutes are over, or validation has stopped getting better.
+
+    Parameters
+    ----------
+    spec, ground, split
+        The network, and what it learns from.
+    course
+        How it is taught.
+    work
+        The folder with the state of this run.
+    start, device, workers, progress
+        See `geoseg.training.train.train`.
+    """
+    seen = Windows(ground, split.training, split.side_px, spec)
+    kept = Windows(ground, split.validation, split.side_px, spec)
+    batches = max(-(-len(seen) // course.batch), _MIN_BATCHES)
+    order = Order(len(seen), batches * course.batch, course.seed)
+    with torch.random.fork_rng(), _quietly():
+        torch.manual_seed(course.seed)
+        network = start_network(spec, None if start is None else str(start))
+        lesson = Lesson(
+            network,
+            loss=course.loss,
+            weights=class_weights(split.training_px),
+            rate=course.rate,
+            steps=batches * course.epochs,
+            seed=course.seed,
+            seconds=None if course.minutes is None else course.minutes * 60,
+        )
+        keeper = Keeper(work, progress, course.epochs, len(order) * split.side_px**2)
+        loaders = (
+            DataLoader(seen, batch_size=course.batch, sampler=order, num_workers=workers),
+            DataLoader(kept, batch_size=course.batch, num_workers=workers),
+        )
+        _fit(lesson, keeper, loaders, course.epochs, device)
+        network.load_state_dict(torch.load(keeper.best_weights, map_location="cpu", weights_only=True))
+        found = examine(network, kept, batch=course.batch, device=device)
+    calibration = calibrate(found.logits, found.truth)
+    network = network.cpu()
+    scale_head(network, 1 / calibration.temperature)
+    return Learned(network, keeper.history, found, calibration)
+
+
+def class_weights(pixels: np.ndarray) -> np.ndarray:
+    """How much a pixel of each class counts: one over the root of its frequency, one on average over the pixels.
+
+    >>> class_weights(np.array([100, 400, 0]))
+    array([1.66666667, 0.83333333, 0. ])
+    """
+    there = pixels > 0
+    weights = np.where(there, 1 / np.sqrt(np.maximum(pixels, 1)), 0.0)
+    return weights * pixels.sum() / (weights * pixels).sum()
+
+
+def _fit(lesson: Lesson, keeper: Keeper, loaders: tuple[Any, Any], epochs: int, device: str) -> None:
+    kind, _, number = device.partition(":")
+    trainer = lightning.Trainer(
+        max_epochs=epochs,
+        accelerator={"cuda": "gpu"}.get(kind, kind),
+        devices=[int(number)] if number and kind == "cuda" else 1,
+        callbacks=[keeper],
+        gradient_clip_val=2.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=keeper.folder,
+    )
+    resumed = keeper.last if keeper.last.is_file() else None
+    if resumed is not None:
+        state = _plain_state(resumed)
+        if state["callbacks"][keeper.state_key]["finished"]:
+            keeper.load_state_dict(state["callbacks"][keeper.state_key])
+            return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(lesson, *loaders, ckpt_path=resumed)
+    except SystemExit as stop:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from stop
+    finally:
+        if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _plain_state(path: Path) -> dict[str, Any]:
+    """A checkpoint, after making sure that it holds nothing but data."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds
+        raise OutputError(
+            f"The state of a broken-off run must be one that training wrote, but {path} cannot be read: {error}. "
+            f"Remove {path.parent} to begin anew."
+        ) from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what Lightning tells about machines and loaders; errors pass."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

