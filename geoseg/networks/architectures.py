@@ -9,13 +9,16 @@ import torch
 from geoseg.errors import ModelError
 from geoseg.model import ModelSpec
 
-__all__ = ["INSTANCE", "SEMANTIC", "MaskRCNN", "build_network"]
+__all__ = ["FITTED", "INSTANCE", "SEMANTIC", "MaskRCNN", "build_network"]
 
 _SMP = ("DeepLabV3", "DeepLabV3Plus", "FPN", "Linknet", "MAnet", "Segformer", "UPerNet", "Unet", "UnetPlusPlus")
 """Of segmentation_models_pytorch: ``encoder_name`` and its other arguments."""
 
-SEMANTIC = (*_SMP, "FCN", "FewLabels")
-"""Networks that give each pixel a class. FCN is torchgeo's: five convolutions of ``num_filters``. FewLabels is ours."""
+SEMANTIC = (*_SMP, "FCN")
+"""Networks that give each pixel a class. FCN is torchgeo's: five convolutions of ``num_filters``."""
+
+FITTED = ("FewLabels",)
+"""Networks that are fitted, not trained: see `geoseg.networks.few_network`."""
 
 INSTANCE = ("MaskRCNN",)
 """Networks that give objects."""
@@ -32,7 +35,7 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
     Returns
     -------
     torch.nn.Module
-        For `SEMANTIC` ones: (tile, band, row, col) → logits (tile, class, row, col). For `MaskRCNN` see there.
+        For `SEMANTIC` and `FITTED` ones: (tile, band, row, col) → logits (tile, class, row, col). For `MaskRCNN` see there.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
     >>> build_network(spec)(torch.zeros(1, 2, 32, 32)).shape
     torch.Size([1, 2, 32, 32])
     """
-    bands, classes = len(spec.bands), len(spec.classes)
+    bands, classes = len(spec.bands), spec.channels  # a sigmoid's one channel is two classes
     try:
         if spec.architecture in _SMP:
             import segmentation_models_pytorch as smp
@@ -63,13 +66,13 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
 
             return FewLabels(in_channels=bands, classes=classes, **spec.arguments)
         if spec.architecture == "MaskRCNN":
-            return MaskRCNN(bands, classes, **spec.arguments)
+            return MaskRCNN(bands, len(spec.classes), **spec.arguments)
     except (TypeError, ValueError, KeyError, RuntimeError, AttributeError) as error:
         raise ModelError(
             f"{spec.architecture} does not take the arguments {dict(spec.arguments)} of model.json: {error}"
         ) from error
     raise ModelError(
-        f"The architecture must be one of {', '.join([*SEMANTIC, *INSTANCE])}, but model.json of {spec.name} names "
+        f"The architecture must be one of {', '.join([*SEMANTIC, *FITTED, *INSTANCE])}, but model.json of {spec.name} names "
         f"{spec.architecture!r}."
     )
 
