@@ -45,7 +45,7 @@ def train(
         bool,
         typer.Option("--few", help="Fit a small model on a few polygons, in seconds; measured by holding some back."),
     ] = False,
-    features: Annotated[str, typer.Option(help="With --few: bands, imagenet (RGB only) or auto.")] = "auto",
+    features: Annotated[str, typer.Option(help="With --few: bands, imagenet (RGB only) or auto.")] = "bands",
     start: Annotated[
         str | None, typer.Option(help="Teach this model on (a name or a folder), or begin with imagenet.")
     ] = None,
