@@ -277,9 +277,18 @@ def test_the_same_seed_and_a_killed_run_give_the_same_weights(
 
 def test_a_package_is_taught_on(taught: Any, two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
     image, labels, _ = two_colours
-    on = geoseg.train(image, labels, tmp_path / "on", start=taught.folder, epochs=1, tile_px=32, device="cpu")
+    options: dict[str, Any] = {"start": taught.folder, "epochs": 2, "tile_px": 32, "device": "cpu"}
+    on = geoseg.train(image, labels, tmp_path / "on", **options)
     assert on.miou > 0.9
     assert on.spec.mean == taught.spec.mean
+    assert [row["epoch"] for row in on.history] == [0, 1, 2]
+    assert on.history[0]["miou"] > 0.9  # before the first step
+    norms = [name for name in weights_of(on.folder) if "running_" in name]
+    assert norms
+    assert all(torch.equal(weights_of(on.folder)[n], weights_of(taught.folder)[n]) for n in norms)
+    with pytest.raises(Killed):
+        geoseg.train(image, labels, tmp_path / "killed" / "on", progress=Killer(2), **options)
+    assert_same(on.folder, geoseg.train(image, labels, tmp_path / "killed" / "on", **options).folder)
     renamed = gpd.read_file(labels).replace({"class": {"grass": "meadow"}})
     other = geoseg.train(image, renamed, tmp_path / "new", start=taught.folder, epochs=2, tile_px=32, device="cpu")
     assert [info.name for info in other.spec.classes] == ["meadow", "roof"]
