@@ -16,7 +16,7 @@ import numpy as np
 import geoseg
 import geoseg.synthetic
 
-SIDE, SQUARE = 768, 16
+SIDE, SQUARE = 640, 16
 MINUTES = 0.8
 CLASSES = {0: "built", 1: "built", 2: "open", 3: "water", 4: "open"}
 """Our own classes, of the values of the truth: other ones than those of the model that we start from."""
@@ -50,7 +50,7 @@ def main() -> None:
     print(f"{len(labels)} polygons: {labels['class'].value_counts().to_dict()}")
 
     result = geoseg.train(
-        picture, folder / "labels.gpkg", folder / "model", start="landcover-aerial", minutes=MINUTES, tile_px=128
+        picture, folder / "labels.gpkg", folder / "model", start="landcover-aerial", minutes=MINUTES, tile_px=64
     )
     print(f"mean IoU {result.miou:.3f} on blocks that were not learned from: {result.folder / 'report.html'}")
 

@@ -155,7 +155,7 @@ def test_unlabelled_pixels_change_no_loss(name: str) -> None:
     first.backward()
     assert logits.grad is not None
     assert (logits.grad[:, :, 3:] == 0).all()
-    assert float(loss_of(logits, torch.full_like(truth, 255), name=name, weights=weights)) == 0
+    assert loss_of(logits, torch.full_like(truth, 255), name=name, weights=weights).item() == 0
 
 
 def test_cross_entropy_is_torchs_own() -> None:
@@ -273,6 +273,21 @@ def test_the_same_seed_and_a_killed_run_give_the_same_weights(
     assert_same(whole.folder, resumed.folder)
     again = geoseg.train(image, labels, tmp_path / "again" / "same", **options)
     assert_same(whole.folder, again.folder)
+
+
+def test_ctrl_c_leaves_a_state_to_go_on_from(two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
+    import signal
+
+    class Interrupted(Progress):
+        def advance(self, pixels: int) -> None:
+            raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        geoseg.train(*two_colours[:2], tmp_path / "stopped", epochs=1, progress=Interrupted(), **TINY)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not (tmp_path / "stopped").exists()
+    assert (tmp_path / "stopped.partial" / "run-key.json").is_file()
 
 
 def test_a_package_is_taught_on(taught: Any, two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:

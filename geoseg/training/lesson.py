@@ -158,11 +158,11 @@ class Lesson(lightning.LightningModule):
         return torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=_WEIGHT_DECAY)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """The rate rises in the first steps, and falls along a cosine until the steps or the minutes are used up."""
+        """The rate rises at first, and falls along a cosine until the steps or the minutes are used up."""
         done = self.global_step / self.steps
         if self.seconds:
             done = max(done, self.spent / self.seconds)
-        warm = min(1.0, (self.global_step + 1) / max(1.0, _WARM_UP * self.steps))
+        warm = min(1.0, (done + 1 / self.steps) / _WARM_UP)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(done, 1.0))) + 1e-7
 
