@@ -292,7 +292,7 @@ def test_ctrl_c_leaves_a_state_to_go_on_from(two_colours: tuple[Path, Path, np.n
 
 def test_a_package_is_taught_on(taught: Any, two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
     image, labels, _ = two_colours
-    options: dict[str, Any] = {"start": taught.folder, "epochs": 2, "tile_px": 32, "device": "cpu"}
+    options: dict[str, Any] = {"start": taught.folder, "epochs": 2, "tile_px": 48, "device": "cpu"}
     on = geoseg.train(image, labels, tmp_path / "on", **options)
     assert on.miou > 0.9
     assert on.spec.mean == taught.spec.mean
@@ -304,6 +304,7 @@ def test_a_package_is_taught_on(taught: Any, two_colours: tuple[Path, Path, np.n
     with pytest.raises(Killed):
         geoseg.train(image, labels, tmp_path / "killed" / "on", progress=Killer(2), **options)
     assert_same(on.folder, geoseg.train(image, labels, tmp_path / "killed" / "on", **options).folder)
+    assert on.spec.tile_px == taught.spec.tile_px
     renamed = gpd.read_file(labels).replace({"class": {"grass": "meadow"}})
     other = geoseg.train(image, renamed, tmp_path / "new", start=taught.folder, epochs=2, tile_px=32, device="cpu")
     assert [info.name for info in other.spec.classes] == ["meadow", "roof"]

@@ -224,15 +224,8 @@ def _draft(
             f"Labels need at least two classes, but there is only {found[0].name!r}. Draw examples of what is not "
             f"{found[0].name!r} as well."
         )
-    overlap = tile_px // 4
-    shape: dict[str, Any] = {
-        "tile_px": tile_px,
-        "divisor": 1,
-        "overlap_px": overlap,
-        "margin_px": min(16, overlap // 2),
-    }
     names = ", ".join(scene.name for scene in scenes)
-    shape["description"] = f"Trained on {names[:80]} by geoseg train."
+    description = f"Trained on {names[:80]} by geoseg train."
     given = dict(arguments or {})
     if encoder is not None:
         given["encoder_name"] = encoder
@@ -248,12 +241,15 @@ def _draft(
             accuracy={},
             sha256="",
             weights="weights.safetensors",
-            **shape,
+            description=description,
+            # Where a package has a temperature of its own: that of the new weights goes into the weights.
+            **({"temperature": 1.0} if hasattr(base, "temperature") else {}),  # type: ignore[arg-type]
         )
     architecture = architecture or "Unet"
     given.setdefault("encoder_name", _ENCODER)
     if architecture == "Unet" and "encoder_depth" not in given:
         given.setdefault("decoder_channels", list(_LIGHT_DECODER))
+    overlap = tile_px // 4
     size = float(f"{scenes[0].resolution_m:.4g}")
     return ModelSpec(
         name,
@@ -266,7 +262,10 @@ def _draft(
         resolution_range_m=(size * 0.75, size * 1.5),
         architecture=architecture,
         arguments=given,
-        **shape,
+        tile_px=tile_px,
+        overlap_px=overlap,
+        margin_px=min(16, overlap // 2),
+        description=description,
     )
 
 
