@@ -19,6 +19,8 @@ lint: $(VENV)/.test
 examples: $(VENV)/.runtime
 	sh examples/verbs.sh $(BIN)
 	$(BIN)/python examples/five_lines.py
+	$(BIN)/python -m pip install --quiet --editable '.[train]'
+	$(BIN)/python examples/train_own_polygons.py
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -q -W docs docs/_build
