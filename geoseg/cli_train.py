@@ -32,7 +32,7 @@ def train(
         bool,
         typer.Option("--few", help="Fit a small model on a few polygons, in seconds; measured by holding some back."),
     ] = False,
-    features: Annotated[str, typer.Option(help="With --few: bands, imagenet (RGB only) or auto.")] = "auto",
+    features: Annotated[str, typer.Option(help="With --few: bands, imagenet (RGB only) or auto.")] = "bands",
     start: Annotated[
         str | None, typer.Option(help="Teach this model on (a name or a folder), or begin with imagenet.")
     ] = None,
@@ -44,7 +44,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="At most so long.")] = None,
     tile: Annotated[int, typer.Option(help="Side of a window, pixels.")] = 256,
     batch: Annotated[int, typer.Option(help="Windows in a step.")] = 8,
-    rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 2e-3,
+    rate: Annotated[float | None, typer.Option(help="The highest learning rate.")] = None,
     loss: Annotated[str, typer.Option(help="ce, focal, dice, ce+dice.")] = "ce",
     seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
     validation: Annotated[float, typer.Option(help="Share of the labels kept apart to measure.")] = 0.2,

@@ -486,7 +486,7 @@ def test_imagenet_features_tile_like_the_whole(folder: Path) -> None:
         file.write((noise + stripes).astype("uint8"))
     boxes = [(5e5 + x, 5e6 - y - 6, 5e5 + x + 6, 5e6 - y) for x in (10, 120) for y in (5, 85)]
     drawn = gpd.GeoDataFrame({"class": list("aabb")}, geometry=[shapely.box(*b) for b in boxes], crs="EPSG:32633")
-    result = train_few(folder / "rgb.tif", drawn, folder / "rgb")
+    result = train_few(folder / "rgb.tif", drawn, folder / "rgb", features="auto")
     assert result.spec.arguments["features"] == "imagenet"
     assert result.spec.tile_px == 512
     model = geoseg.load_model(result.folder, device="cpu")

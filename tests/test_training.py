@@ -155,7 +155,7 @@ def test_unlabelled_pixels_change_no_loss(name: str) -> None:
     first.backward()
     assert logits.grad is not None
     assert (logits.grad[:, :, 3:] == 0).all()
-    assert float(loss_of(logits, torch.full_like(truth, 255), name=name, weights=weights)) == 0
+    assert loss_of(logits, torch.full_like(truth, 255), name=name, weights=weights).item() == 0
 
 
 def test_cross_entropy_is_torchs_own() -> None:
@@ -275,11 +275,36 @@ def test_the_same_seed_and_a_killed_run_give_the_same_weights(
     assert_same(whole.folder, again.folder)
 
 
+def test_ctrl_c_leaves_a_state_to_go_on_from(two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
+    import signal
+
+    class Interrupted(Progress):
+        def advance(self, pixels: int) -> None:
+            raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        geoseg.train(*two_colours[:2], tmp_path / "stopped", epochs=1, progress=Interrupted(), **TINY)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert not (tmp_path / "stopped").exists()
+    assert (tmp_path / "stopped.partial" / "run-key.json").is_file()
+
+
 def test_a_package_is_taught_on(taught: Any, two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
     image, labels, _ = two_colours
-    on = geoseg.train(image, labels, tmp_path / "on", start=taught.folder, epochs=1, tile_px=32, device="cpu")
+    options: dict[str, Any] = {"start": taught.folder, "epochs": 2, "tile_px": 48, "device": "cpu"}
+    on = geoseg.train(image, labels, tmp_path / "on", **options)
     assert on.miou > 0.9
     assert on.spec.mean == taught.spec.mean
+    assert [row["epoch"] for row in on.history] == [0, 1, 2]
+    assert on.history[0]["miou"] > 0.9  # before the first step
+    norms = [name for name in weights_of(on.folder) if "running_" in name]
+    assert norms
+    assert all(torch.equal(weights_of(on.folder)[n], weights_of(taught.folder)[n]) for n in norms)
+    with pytest.raises(Killed):
+        geoseg.train(image, labels, tmp_path / "killed" / "on", progress=Killer(2), **options)
+    assert_same(on.folder, geoseg.train(image, labels, tmp_path / "killed" / "on", **options).folder)
+    assert on.spec.tile_px == taught.spec.tile_px
     renamed = gpd.read_file(labels).replace({"class": {"grass": "meadow"}})
     other = geoseg.train(image, renamed, tmp_path / "new", start=taught.folder, epochs=2, tile_px=32, device="cpu")
     assert [info.name for info in other.spec.classes] == ["meadow", "roof"]

@@ -47,7 +47,7 @@ def train_few(
     bands: Any = None,
     column: str | None = None,
     classes: Sequence[str] | None = None,
-    features: str = "auto",
+    features: str = "bands",
     hidden: int = 0,
     resolution: float | None = None,
     pixels: int = 20_000,
@@ -74,7 +74,8 @@ def train_few(
     features
         ``bands``: the bands, normalised differences, and mean and standard deviation in windows of 3 and 7 pixels.
         ``imagenet``: early stages of an ImageNet network, for red, green and blue. ``auto``: the second for images of
-        red, green and blue of 2 m or finer where its weights are installed (the extra ``train``), else the first.
+        red, green and blue of 2 m or finer where its weights are installed (the extra ``train``), else the first. On
+        what was measured (docs/few.md) the first was better for aerial images, too.
     hidden
         Units of a hidden layer; 0 for a multinomial logistic regression, which is right for few labels.
     resolution

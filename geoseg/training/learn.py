@@ -86,6 +86,7 @@ def learn(
             steps=batches * course.epochs,
             seed=course.seed,
             seconds=None if course.minutes is None else course.minutes * 60,
+            taught=start is not None and str(start) != "imagenet",
         )
         keeper = Keeper(work, progress, course.epochs, len(order) * split.side_px**2)
         loaders = (
@@ -124,7 +125,7 @@ def _fit(lesson: Lesson, keeper: Keeper, loaders: tuple[Any, Any], epochs: int, 
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        num_sanity_val_steps=0,
+        num_sanity_val_steps=-1 if lesson.taught else 0,  # -1: all windows, before the first step
         default_root_dir=keeper.folder,
     )
     resumed = keeper.last if keeper.last.is_file() else None

@@ -97,10 +97,11 @@ class Lesson(lightning.LightningModule):
         steps: int,
         seed: int,
         seconds: float | None = None,
+        taught: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.loss, self.rate = network, loss, rate
-        self.steps, self.seed, self.seconds = steps, seed, seconds
+        self.steps, self.seed, self.seconds, self.taught = steps, seed, seconds, taught
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
         self.confusion = np.zeros((len(weights), len(weights)), np.int64)
         self.losses: list[float] = []
@@ -113,6 +114,14 @@ class Lesson(lightning.LightningModule):
             data_keys=["input", "mask"],
             extra_args={"mask": {"resample": "nearest", "align_corners": False}},  # type: ignore[dict-item]
         )
+
+    def train(self, mode: bool = True) -> Lesson:
+        """As in torch, but a network that was taught before keeps its norms: few windows would spoil them."""
+        super().train(mode)
+        for module in self.network.modules() if self.taught else ():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+        return self
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
         """The loss of one batch, changed at random."""
@@ -149,11 +158,11 @@ class Lesson(lightning.LightningModule):
         return torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=_WEIGHT_DECAY)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """The rate rises in the first steps, and falls along a cosine until the steps or the minutes are used up."""
+        """The rate rises at first, and falls along a cosine until the steps or the minutes are used up."""
         done = self.global_step / self.steps
         if self.seconds:
             done = max(done, self.spent / self.seconds)
-        warm = min(1.0, (self.global_step + 1) / max(1.0, _WARM_UP * self.steps))
+        warm = min(1.0, (done + 1 / self.steps) / _WARM_UP)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(done, 1.0))) + 1e-7
 
@@ -187,6 +196,10 @@ class Keeper(lightning.Callback):
         for name, value in state_dict.items():
             setattr(self, name, value)
 
+    def on_sanity_check_end(self, trainer: Any, pl_module: Any) -> None:
+        """How good a network that was taught before is, before the first step: it may stay the best."""
+        self._keep(pl_module, epoch=0, loss=float("nan"))
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """The clock goes on where it stood."""
         pl_module.spent = self.history[-1]["seconds"] if self.history else 0.0
@@ -206,14 +219,10 @@ class Keeper(lightning.Callback):
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Keep the weights if they are the best, then the state."""
-        score = mean_iou(pl_module.confusion)
         epoch = trainer.current_epoch + 1
         loss = float(np.mean(pl_module.losses))
         pl_module.losses.clear()
-        self.history.append({"epoch": epoch, "loss": loss, "miou": score, "seconds": pl_module.spent})
-        if score > self.best:
-            self.best, self.best_epoch = score, epoch
-            _save(pl_module.network.state_dict(), self.best_weights)
+        self._keep(pl_module, epoch=epoch, loss=loss)
         if epoch - self.best_epoch >= _PATIENCE:
             trainer.should_stop = True
         self.finished = trainer.should_stop or epoch >= self.epochs
@@ -223,6 +232,13 @@ class Keeper(lightning.Callback):
             os.replace(beside, self.last)
         except OSError as error:
             raise OutputError(f"Cannot write {self.last}: {error}. Free some space, or choose another disk.") from error
+
+    def _keep(self, lesson: Lesson, *, epoch: int, loss: float) -> None:
+        score = mean_iou(lesson.confusion)
+        self.history.append({"epoch": epoch, "loss": loss, "miou": score, "seconds": lesson.spent})
+        if score > self.best:
+            self.best, self.best_epoch = score, epoch
+            _save(lesson.network.state_dict(), self.best_weights)
 
 
 def _save(state: dict[str, torch.Tensor], path: Path) -> None:

@@ -21,7 +21,8 @@ from geoseg.training.labels import UNLABELLED, Labels, natural
 __all__ = ["Ground", "Split", "Window", "all_classes", "split_ground"]
 
 _BLOCK_TILES = (4, 3, 2, 1)
-"""Sides of a block in tiles, the first that every class allows."""
+"""Sides of a block in tiles: the first is taken that every class allows and that gives blocks enough."""
+_ENOUGH_BLOCKS = 8
 _TRIES = 200
 
 
@@ -163,9 +164,9 @@ def split_ground(ground: Ground, *, side_px: int, share: float = 0.2, seed: int 
     best: tuple[tuple[float, ...], Split] | None = None
     for tiles in _BLOCK_TILES:
         found = _best_split(cells, windows, in_cells, in_windows, tiles, side_px, share, seed)
-        if found is not None and (best is None or found[0][:2] > best[0][:2]):
+        if found is not None and (best is None or found[0][:3] > best[0][:3]):
             best = found
-        if best is not None and best[0][:2] == (known.sum(), known.sum()):
+        if best is not None and best[0][:3] == (known.sum(), known.sum(), _ENOUGH_BLOCKS):
             break
     if best is None:
         raise OptionError(
@@ -203,7 +204,8 @@ def _best_split(
             touched[i, j] = number.get((window.scene, row, col), len(blocks))
     total = in_blocks.sum(axis=0)
     rng = np.random.default_rng([seed, tiles])
-    best: tuple[tuple[float, float, float], np.ndarray, np.ndarray] | None = None
+    best: tuple[tuple[float, ...], np.ndarray, np.ndarray] | None = None
+    enough = float(min(len(labelled), _ENOUGH_BLOCKS))
     for _ in range(_TRIES if len(labelled) > 1 else 0):
         order = rng.permutation(labelled)
         reached = np.cumsum(in_blocks[order].sum(axis=1)) >= share * total.sum()
@@ -215,7 +217,7 @@ def _best_split(
             continue
         uneven = np.abs(out / np.maximum(total, 1) - share)[total > 0].mean()
         lost = 1 - len(kept) / len(usable)
-        merit = (float((left > 0).sum()), float((out > 0).sum()), -float(uneven + 0.5 * lost))
+        merit = (float((left > 0).sum()), float((out > 0).sum()), enough, -float(uneven + 0.5 * lost))
         if best is None or merit > best[0]:
             best = merit, chosen, kept
     if best is None:

