@@ -1,9 +1,10 @@
-"""A land-cover model from a dozen polygons a class, on a scene that geoseg draws itself, so the truth is known.
+# %% [markdown]
+# # A land-cover model from a dozen polygons a class
+#
+# Fitted in seconds on a processor, measured on polygons that are held back. The scene is drawn by geoseg itself, so the
+# truth is known; the polygons are small squares of one class, as an analyst would draw them in QGIS.
 
-The polygons are small squares of one class, as an analyst would draw them; the model is fitted in seconds, maps the
-whole scene, and is compared with what was drawn: with the accuracy that cross-validation promised, too.
-"""
-
+# %%
 import tempfile
 from pathlib import Path
 
@@ -13,7 +14,6 @@ import numpy as np
 import geoseg
 import geoseg.synthetic
 from geoseg.classmap import open_class_map
-from geoseg.training.few import train_few
 
 SIDE = 768  # pixels of the scene
 SQUARE = 10  # pixels of a polygon
@@ -27,7 +27,10 @@ scene = geoseg.open_scene(path)
 truth = open_class_map(folder / "truth.tif").to_numpy()
 names = {info.value: info.name for info in geoseg.synthetic.CLASSES}
 
+# %% [markdown]
 # Squares of a single class, in random order, at most a dozen of each.
+
+# %%
 windows = [(row, col) for row in range(0, SIDE - SQUARE, SQUARE) for col in range(0, SIDE - SQUARE, SQUARE)]
 chosen: dict[str, list] = {name: [] for name in names.values()}
 for row, col in np.random.default_rng(0).permutation(windows):
@@ -40,17 +43,22 @@ polygons = gpd.GeoDataFrame(
     geometry=[shape for shapes in chosen.values() for shape in shapes],
     crs=scene.geobox.crs.proj,
 )
+polygons.to_file(folder / "polygons.gpkg")
 
-for features in ("bands", "auto"):
-    result = train_few(scene, polygons, folder / features, features=features)
-    kind = result.spec.arguments["features"]
-    cover = geoseg.classify(scene, geoseg.load_model(result.folder, device="cpu"))["class"].to_numpy()
-    mapped = np.array([info.name for info in result.spec.classes], dtype=object)[cover]
-    wanted = np.array([names.get(value, "") for value in range(256)], dtype=object)[truth]
-    assert result.estimate is not None
-    print(
-        f"{kind}: fitted on {len(polygons)} polygons in {result.seconds:.0f} s; accuracy by cross-validation "
-        f"{result.estimate.overall:.2f}, of the whole map {(mapped == wanted).mean():.2f}"
-    )
-    for note in result.notes:
-        print(" ", note)
+# %% [markdown]
+# On the command line: `geoseg train ortho.tif --labels polygons.gpkg --few --out model`.
+
+# %%
+result = geoseg.train_few(path, folder / "polygons.gpkg", folder / "model")
+print(result.summary())
+
+# %% [markdown]
+# The result is a model like any other. How good is the map, where nobody has drawn?
+
+# %%
+cover = geoseg.classify(scene, geoseg.load_model(result.folder, device="cpu"))["class"].to_numpy()
+mapped = np.array([info.name for info in result.spec.classes], dtype=object)[cover]
+wanted = np.array([names.get(value, "") for value in range(256)], dtype=object)[truth]
+right = (mapped == wanted).mean()
+print(f"accuracy by cross-validation {result.estimate.overall:.2f}, of the whole map {right:.2f}")
+assert right > 0.9

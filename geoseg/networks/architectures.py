@@ -35,7 +35,7 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
     Returns
     -------
     torch.nn.Module
-        For `SEMANTIC` and `FITTED` ones: (tile, band, row, col) → logits (tile, class, row, col). For `MaskRCNN` see there.
+        For `SEMANTIC` and `FITTED` ones: (tile, band, row, col) → logits (tile, class, row, col). See also `MaskRCNN`.
 
     Raises
     ------
@@ -71,9 +71,9 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
         raise ModelError(
             f"{spec.architecture} does not take the arguments {dict(spec.arguments)} of model.json: {error}"
         ) from error
+    known = ", ".join([*SEMANTIC, *FITTED, *INSTANCE])
     raise ModelError(
-        f"The architecture must be one of {', '.join([*SEMANTIC, *FITTED, *INSTANCE])}, but model.json of {spec.name} names "
-        f"{spec.architecture!r}."
+        f"The architecture must be one of {known}, but model.json of {spec.name} names {spec.architecture!r}."
     )
 
 
