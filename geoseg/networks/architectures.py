@@ -9,7 +9,7 @@ import torch
 from geoseg.errors import ModelError
 from geoseg.model import ModelSpec
 
-__all__ = ["FITTED", "INSTANCE", "SEMANTIC", "MaskRCNN", "build_network"]
+__all__ = ["FITTED", "INSTANCE", "SEMANTIC", "MaskRCNN", "build_network", "head_of"]
 
 _SMP = ("DeepLabV3", "DeepLabV3Plus", "FPN", "Linknet", "MAnet", "Segformer", "UPerNet", "Unet", "UnetPlusPlus")
 """Of segmentation_models_pytorch: ``encoder_name`` and its other arguments."""
@@ -75,6 +75,15 @@ def build_network(spec: ModelSpec) -> torch.nn.Module:
     raise ModelError(
         f"The architecture must be one of {known}, but model.json of {spec.name} names {spec.architecture!r}."
     )
+
+
+def head_of(architecture: str) -> str:
+    """The name of the last convolution of a `SEMANTIC` network, whose output is enlarged linearly to the logits.
+
+    >>> head_of("Unet")
+    'segmentation_head.0'
+    """
+    return "last" if architecture == "FCN" else "segmentation_head.0"
 
 
 class MaskRCNN(torch.nn.Module):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +26,7 @@ from geoseg.packages import read_spec, read_weights, write_package
 __all__ = ["OPSET", "TOLERANCE", "export_onnx"]
 
 OPSET = 17
-"""The ONNX operator set that is written: ONNX Runtime reads it from 1.12 on."""
+"""The ONNX operator set that tracing writes: ONNX Runtime reads it from 1.12 on. (torch.export's is torch's newest.)"""
 TOLERANCE = 1e-4
 """Largest difference of a probability between the network and its ONNX form."""
 
@@ -60,11 +63,13 @@ def export_onnx(package: str | Path, out: str | Path) -> tuple[Path, float]:
     if not isinstance(model, TorchModel):
         raise ModelError(f"Only torch models are exported to ONNX, but {package} is ONNX already. Use it as it is.")
     spec = replace(spec, artifact="onnx", weights="weights.onnx", arguments={})
-    # A layer that pools to a fixed size, say, can only be traced for one tile side: then that side is fixed.
-    attempts = [(spec, True), (replace(spec, divisor=spec.tile_px), False)]
-    for index, (written, any_side) in enumerate(attempts):
+    # A layer that pools to a fixed size, say, can only be traced for one tile side: then that side is fixed. What
+    # cannot be traced at all (UPerNet pools to sizes that do not divide the tile) may still pass through torch.export.
+    one_side = replace(spec, divisor=spec.tile_px)
+    attempts = [(spec, True, _trace), (one_side, False, _trace), (one_side, False, _export)]
+    for index, (written, any_side, write) in enumerate(attempts):
         try:
-            data = _onnx_of(model, any_side)
+            data = _onnx_of(model, any_side, write)
             found = _difference(model, written, data, any_side)
             return write_package(out, written, data), found
         except _UnequalError:
@@ -89,31 +94,57 @@ def _fixed(model: TorchModel) -> list[int | None]:
     return model.network.shape if isinstance(model.network, ExportedNetwork) else [None] * 4
 
 
-def _onnx_of(model: TorchModel, any_side: bool) -> bytes:
+def _onnx_of(model: TorchModel, any_side: bool, write: Callable[..., None]) -> bytes:
     spec, fixed = model.spec, _fixed(model)
     names = {0: "tile", 2: "row", 3: "col"} if any_side else {0: "tile"}
     axes = {axis: name for axis, name in names.items() if fixed[axis] is None}
-    tiles = torch.zeros(fixed[0] or 1, len(spec.bands), spec.tile_px, spec.tile_px)
+    # Two tiles, where any number will do: torch.export takes a size of one for a constant.
+    tiles = torch.zeros(fixed[0] or 2, len(spec.bands), spec.tile_px, spec.tile_px)
     try:
         # Tracing warns of every size that it takes for a constant: whether that matters is tested.
-        with TemporaryDirectory() as room, warnings.catch_warnings(), torch.inference_mode():
+        with TemporaryDirectory() as room, warnings.catch_warnings(), torch.inference_mode(), _silence():
             warnings.simplefilter("ignore")
             path = Path(room) / "weights.onnx"
-            torch.onnx.export(
-                model.network.to(memory_format=torch.contiguous_format),
-                (tiles,),
-                path,
-                input_names=["tiles"],
-                output_names=["logits"],
-                dynamic_axes={"tiles": axes, "logits": axes} if axes else None,
-                opset_version=OPSET,
-                dynamo=False,
-            )
+            write(model.network.to(memory_format=torch.contiguous_format), tiles, path, axes)
             return path.read_bytes()
-    except Exception as error:  # torch's exporter has no common exception class
+    except Exception as error:  # torch's exporters have no common exception class
         raise _UnequalError(
             f"{spec.name} cannot be written as ONNX: {type(error).__name__} {str(error)[:300]}. Keep the torch package."
         ) from error
+
+
+def _trace(network: torch.nn.Module, tiles: torch.Tensor, path: Path, axes: dict[int, str]) -> None:
+    torch.onnx.export(
+        network,
+        (tiles,),
+        path,
+        input_names=["tiles"],
+        output_names=["logits"],
+        dynamic_axes={"tiles": axes, "logits": axes} if axes else None,
+        opset_version=OPSET,
+        dynamo=False,
+    )
+
+
+def _export(network: torch.nn.Module, tiles: torch.Tensor, path: Path, axes: dict[int, str]) -> None:
+    torch.onnx.export(
+        network,
+        (tiles,),
+        path,
+        input_names=["tiles"],
+        output_names=["logits"],
+        dynamic_shapes=({axis: torch.export.Dim(name) for axis, name in axes.items()},) if axes else None,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What exporters print of a network that they cannot write is for torch's own developers."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
 
 
 def _difference(model: TorchModel, spec: ModelSpec, data: bytes, any_side: bool) -> float:

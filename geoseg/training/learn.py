@@ -24,7 +24,7 @@ from geoseg.training.examine import Examination, examine
 from geoseg.training.lesson import Keeper, Lesson, Order, Windows
 from geoseg.training.samples import Ground, Split
 from geoseg.training.scores import Calibration, calibrate
-from geoseg.training.starting import scale_head, start_network
+from geoseg.training.starting import is_package, scale_head, start_network
 
 __all__ = ["Learned", "learn"]
 
@@ -86,7 +86,7 @@ def learn(
             steps=batches * course.epochs,
             seed=course.seed,
             seconds=None if course.minutes is None else course.minutes * 60,
-            taught=start is not None and str(start) != "imagenet",
+            taught=is_package(start),
         )
         keeper = Keeper(work, progress, course.epochs, len(order) * split.side_px**2)
         loaders = (
@@ -98,7 +98,7 @@ def learn(
         found = examine(network, kept, batch=course.batch, device=device)
     calibration = calibrate(found.logits, found.truth)
     network = network.cpu()
-    scale_head(network, 1 / calibration.temperature)
+    scale_head(network, spec.architecture, 1 / calibration.temperature)
     return Learned(network, keeper.history, found, calibration)
 
 

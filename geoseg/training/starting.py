@@ -1,4 +1,4 @@
-"""Where a network starts from: chance, an encoder trained on ImageNet, or a package that is taught on."""
+"""Where a network starts from: chance, an encoder that ImageNet or torchgeo's data taught, or a package to teach on."""
 
 from __future__ import annotations
 
@@ -6,18 +6,33 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from geoseg.classes import ClassInfo
 from geoseg.errors import OptionError
-from geoseg.model import ModelSpec, find_package, read_spec
 from geoseg.networks import build_network, load_model
+from geoseg.networks.architectures import head_of
+from geoseg.networks.torchgeo_weights import PREFIX, backbone_state
+from geoseg.packages import ModelSpec, read_spec, read_weights
 
-__all__ = ["check_start", "keep_classes", "scale_head", "start_network"]
+__all__ = ["check_start", "is_backbone", "is_package", "keep_classes", "scale_head", "start_network"]
 
-_HEAD = "segmentation_head.0"
 _IMAGENET = "tu-tf_efficientnet_lite0"
 _COLORS = {"red": 0, "green": 1, "blue": 2}
+
+
+def is_package(start: object) -> bool:
+    """Whether a package is taught on.
+
+    >>> [is_package(start) for start in (None, "imagenet", "torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO", "mine/")]
+    [False, False, False, True]
+    """
+    return start is not None and str(start) != "imagenet" and not is_backbone(start)
+
+
+def is_backbone(start: object) -> bool:
+    """Whether the encoder's weights are those that torchgeo publishes."""
+    return str(start).startswith(PREFIX)
 
 
 def keep_classes(spec: ModelSpec, wanted: Sequence[ClassInfo]) -> tuple[ClassInfo, ...]:
@@ -41,8 +56,13 @@ def check_start(spec: ModelSpec, start: str | None) -> None:
             f"--start imagenet has weights for the encoder {_IMAGENET}, but the encoder is "
             f"{spec.arguments.get('encoder_name')!r}. Change --encoder, or leave out --start."
         )
-    if start not in (None, "imagenet"):
+    if is_package(start):
         old = read_spec(str(start))
+        if old.artifact != "safetensors":
+            raise OptionError(
+                f"A package that is taught on must hold a state dict, but {start} holds {old.artifact}, which can only "
+                "be run. Start from another one."
+            )
         if (old.architecture, dict(old.arguments)) != (spec.architecture, dict(spec.arguments)):
             raise OptionError(
                 f"A package teaches the network that it holds, {old.architecture} {dict(old.arguments)}, but "
@@ -58,8 +78,8 @@ def start_network(spec: ModelSpec, start: str | None) -> torch.nn.Module:
     spec
         The metadata of what is to be made.
     start
-        None for random weights (drawn from torch's generator), ``imagenet``, or a package whose weights are taken. A
-        class that the package knows by name keeps what it knows of it.
+        None for random weights (drawn from torch's generator); ``imagenet`` or ``torchgeo:...`` for the encoder's
+        weights; or a package whose weights are taken. A class that the package knows by name keeps what it knows of it.
 
     Raises
     ------
@@ -70,7 +90,13 @@ def start_network(spec: ModelSpec, start: str | None) -> torch.nn.Module:
     network = build_network(spec)
     if start is None:
         return network
-    state = _imagenet(network, spec) if start == "imagenet" else _package(network, spec, start)
+    if start == "imagenet":
+        state = _imagenet(network, spec)
+    elif is_backbone(start):
+        given = backbone_state(start).state
+        state = {**network.state_dict(), **{f"encoder.{name}": value for name, value in given.items()}}
+    else:
+        state = _package(network, spec, start)
     network.load_state_dict(state)
     return network
 
@@ -108,22 +134,22 @@ def _package(network: torch.nn.Module, spec: ModelSpec, package: str) -> dict[st
     """The package's weights; where the classes are others, the rows of the head that both know."""
     model = load_model(package, device="cpu")  # checks the hash, and that the weights fit
     old = model.spec
-    given = load_file(find_package(package) / old.weights)
-    state = network.state_dict()
+    given = load(read_weights(package, old))
+    state, last = network.state_dict(), head_of(spec.architecture)
     for name, value in given.items():
-        if not name.startswith(_HEAD):
+        if not name.startswith(last):
             state[name] = value.to(state[name].dtype)
     known = {info.name.casefold(): row for row, info in enumerate(old.classes)}
     for row, info in enumerate(spec.classes):
         if info.name.casefold() in known:
             for part in ("weight", "bias"):
-                state[f"{_HEAD}.{part}"][row] = given[f"{_HEAD}.{part}"][known[info.name.casefold()]].float()
+                state[f"{last}.{part}"][row] = given[f"{last}.{part}"][known[info.name.casefold()]].float()
     return state
 
 
-def scale_head(network: torch.nn.Module, factor: float) -> None:
+def scale_head(network: torch.nn.Module, architecture: str, factor: float) -> None:
     """Multiply the logits by a factor, in the weights: the last layer is linear, and so is what enlarges its output."""
-    head: Any = network.get_submodule(_HEAD)
+    head: Any = network.get_submodule(head_of(architecture))
     with torch.no_grad():
         head.weight.mul_(factor)
         head.bias.mul_(factor)

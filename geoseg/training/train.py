@@ -20,7 +20,7 @@ import numpy as np
 from geoseg.classes import ClassInfo
 from geoseg.errors import OptionError, OutputError
 from geoseg.files import check_folder
-from geoseg.model import ModelSpec, read_spec
+from geoseg.packages import ModelSpec, read_spec
 from geoseg.progress import Progress
 from geoseg.scene import Scene, open_scene
 from geoseg.semantic import fit_scene
@@ -79,8 +79,9 @@ def train(
         A network of segmentation_models_pytorch (``Unet``, ``FPN``, ``DeepLabV3Plus``, ...), its encoder, and more
         arguments for it. By default those of `start`, or a small U-Net.
     start
-        None for random weights; ``imagenet``; or a package that is taught on. If all classes of the labels are among
-        the package's, its classes stay, else the labels' replace them.
+        None for random weights; ``imagenet``, or ``torchgeo:ResNet50_Weights.SENTINEL2_ALL_MOCO`` and the like (see
+        `geoseg.networks.torchgeo_weights.list_backbones`), for the encoder's; or a package that is taught on. If all
+        classes of the labels are among the package's, its classes stay, else the labels' replace them.
     bands
         See `geoseg.open_scene`; by default all, or those of `start`.
     resolution
@@ -121,24 +122,28 @@ def train(
     """
     _require()
     from geoseg.networks.loading import choose_device
+    from geoseg.networks.torchgeo_weights import backbone_state
     from geoseg.training.learn import learn
-    from geoseg.training.starting import check_start
+    from geoseg.training.starting import check_start, is_backbone, is_package
 
     progress = progress or Progress()
-    base = None if start is None or str(start) == "imagenet" else read_spec(start)
+    base = read_spec(str(start)) if is_package(start) else None
     rate = rate if rate is not None else (_RATE if base is None else _RATE_ON)
     course = Course(epochs, minutes, tile_px, batch, rate, loss, seed, validation)
     device, out = choose_device(device), Path(out)
     _refuse(out, overwrite)
     progress.stage("labels")
-    scenes = _open(images, bands, resolution, base)
+    backbone = backbone_state(str(start), progress=progress) if is_backbone(start) else None
+    if backbone is not None:
+        encoder = _same_encoder(encoder, backbone.encoder, start)
+    scenes = _open(images, bands, resolution, base, None if backbone is None else backbone.bands)
     read = _read_labels(labels, scenes, column)
     spec = _draft(out.name, scenes, all_classes(read), base, tile_px, architecture, encoder, arguments)
     channel = {info.name.casefold(): i for i, info in enumerate(spec.classes)}
     ground = Ground(scenes, read, tuple(_lookup(one, channel) for one in read), tuple(c.name for c in spec.classes))
     split = split_ground(ground, side_px=tile_px, share=validation, seed=seed)
     if base is None:
-        mean, std = _statistics(ground, split)
+        mean, std = _statistics(ground, split) if backbone is None else (backbone.mean, backbone.std)
         spec = replace(spec, mean=mean, std=std)
     spec = replace(spec, divisor=_divisor(spec, tile_px))
     check_start(spec, None if start is None else str(start))
@@ -166,12 +171,24 @@ def _require() -> None:
         ) from error
 
 
-def _open(images: Any, bands: Any, resolution: float | None, base: ModelSpec | None) -> tuple[Scene, ...]:
+def _same_encoder(asked: str | None, there: str, start: Any) -> str:
+    if asked not in (None, there):
+        raise OptionError(
+            f"--start {start} has weights for the encoder {there}, but --encoder is {asked}. Leave it out."
+        )
+    return there
+
+
+def _open(
+    images: Any, bands: Any, resolution: float | None, base: ModelSpec | None, wanted: tuple[str, ...] | None
+) -> tuple[Scene, ...]:
     """The scenes on the grids and with the bands to learn from."""
     sources = list(images) if isinstance(images, list | tuple) else [images]
     if not sources:
         raise OptionError("Training needs an image at least, but none is given.")
     scenes = [open_scene(source, bands=bands) for source in sources]
+    if wanted is not None:
+        scenes = [scene.select(wanted) for scene in scenes]
     if base is not None:
         odd = next((scene for scene in scenes if np.dtype(scene.dtype) != np.dtype(base.dtype)), None)
         if odd is not None:
@@ -242,11 +259,11 @@ def _draft(
             sha256="",
             weights="weights.safetensors",
             description=description,
-            # Where a package has a temperature of its own: that of the new weights goes into the weights.
-            **({"temperature": 1.0} if hasattr(base, "temperature") else {}),  # type: ignore[arg-type]
+            temperature=1.0,  # that of the new weights goes into the weights
         )
     architecture = architecture or "Unet"
-    given.setdefault("encoder_name", _ENCODER)
+    if architecture != "FCN":
+        given.setdefault("encoder_name", _ENCODER)
     if architecture == "Unet" and "encoder_depth" not in given:
         given.setdefault("decoder_channels", list(_LIGHT_DECODER))
     overlap = tile_px // 4
@@ -273,7 +290,9 @@ def _divisor(spec: ModelSpec, tile_px: int) -> int:
     """What the tile side must be a multiple of: the product of all the encoder's strides."""
     from geoseg.networks import build_network
 
-    encoder = build_network(spec).encoder
+    encoder = getattr(build_network(spec), "encoder", None)
+    if encoder is None:  # no strides, no divisor
+        return 1
     divisor = max(int(getattr(encoder, "output_stride", 32)), 2 ** int(spec.arguments.get("encoder_depth", 5)))
     if tile_px < divisor or tile_px % divisor:
         raise OptionError(
