@@ -130,6 +130,12 @@ def test_impossible_classes_are_refused(arguments: tuple, rule: str) -> None:
         ClassInfo(*arguments)
 
 
+def test_names_that_people_know_have_their_usual_colors() -> None:
+    assert ClassInfo(9, "Water").color == ClassInfo(0, "water").color == "#1f6fb4"
+    assert ClassInfo(9, "water", "#000000").color == "#000000"
+    assert ClassInfo(9, "watering hole").color == ClassInfo(9, "other").color
+
+
 def test_default_colors_are_distinct() -> None:
     assert len({ClassInfo(value, "x").color for value in range(64)}) == 64
     with pytest.raises(OptionError, match="name"):
