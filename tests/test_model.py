@@ -90,7 +90,7 @@ def test_packages_are_found_by_name_and_by_folder(tmp_path) -> None:
     assert spec.sha256 == sha256_of(weights) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     spec.write(tmp_path)
     assert read_spec(tmp_path) == spec
-    with pytest.raises(ModelError, match=r"ships with geoseg \(.*landcover-aerial.*'landcover-arial' is neither"):
+    with pytest.raises(ModelError, match=r"ships with geoseg \(.*landcover-aerial.*'landcover-arial' is none of these"):
         find_package("landcover-arial")
     (tmp_path / "model.json").write_text("{")
     with pytest.raises(ModelError, match="must be JSON"):

@@ -39,8 +39,8 @@ def find_package(package: str | Path) -> Path:
             return path
     known = ", ".join(sorted(path.parent.name for path in ZOO.glob("*/model.json")))
     raise ModelError(
-        f"A model is the name of one that ships with geoseg ({known}), or a folder or zip with a model.json, "
-        f"but {str(package)!r} is neither. See `geoseg models`."
+        f"A model is the name of one that ships with geoseg ({known}), a folder or zip with a model.json, or torchgeo: "
+        f"and a name of its weights, but {str(package)!r} is none of these. See `geoseg models`."
     )
 
 
