@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 from geoseg.errors import OptionError
 
-__all__ = ["LOSSES", "Course"]
+__all__ = ["LOSSES", "VARIATIONS", "Course"]
 
 LOSSES = ("ce", "focal", "dice", "ce+dice")
 """Names of losses; a sum is written with a plus."""
+
+VARIATIONS = ("light", "strong")
+"""How much the windows are changed at random; see `geoseg.training.vary.Variation`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Course:
     """What everything random begins with."""
     validation: float = 0.2
     """About which share of the labelled pixels is kept apart, 0..1."""
+    vary: str = "light"
+    """One of `VARIATIONS`."""
+    balance: float = 0.5
+    """A pixel counts by one over its class's frequency to this power: 0 all alike, 1 all classes alike."""
 
     def __post_init__(self) -> None:
         rules = {
@@ -53,6 +60,8 @@ class Course:
             f"--batch must be at least 2, but is {self.batch}": self.batch >= 2,
             f"--rate must be above 0, but is {self.rate}": self.rate > 0,
             f"--loss must be one of {', '.join(LOSSES)}, but is {self.loss}": self.loss in LOSSES,
+            f"--vary must be one of {', '.join(VARIATIONS)}, but is {self.vary}": self.vary in VARIATIONS,
+            f"--balance must be 0..1, but is {self.balance}": 0 <= self.balance <= 1,
             f"--seed must not be negative, but is {self.seed}": self.seed >= 0,
             f"--validation must be a share between 0 and 1, but is {self.validation}": 0 < self.validation < 1,
         }

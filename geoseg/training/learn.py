@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from geoseg.training.lesson import Keeper, Lesson, Order, Windows
 from geoseg.training.samples import Ground, Split
 from geoseg.training.scores import Calibration, calibrate
 from geoseg.training.starting import is_package, scale_head, start_network
+from geoseg.training.vary import Variation
 
 __all__ = ["Learned", "learn"]
 
@@ -81,12 +82,13 @@ def learn(
         lesson = Lesson(
             network,
             loss=course.loss,
-            weights=class_weights(split.training_px),
+            weights=class_weights(split.training_px, course.balance),
             rate=course.rate,
             steps=batches * course.epochs,
             seed=course.seed,
             seconds=None if course.minutes is None else course.minutes * 60,
             taught=is_package(start),
+            variation=Variation(course.vary, water=_water(ground.names)),
         )
         keeper = Keeper(work, progress, course.epochs, len(order) * split.side_px**2)
         loaders = (
@@ -97,20 +99,25 @@ def learn(
         network.load_state_dict(torch.load(keeper.best_weights, map_location="cpu", weights_only=True))
         found = examine(network, kept, batch=course.batch, device=device)
     calibration = calibrate(found.logits, found.truth)
-    network = network.cpu()
+    network = network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     scale_head(network, spec.architecture, 1 / calibration.temperature)
     return Learned(network, keeper.history, found, calibration)
 
 
-def class_weights(pixels: np.ndarray) -> np.ndarray:
-    """How much a pixel of each class counts: one over the root of its frequency, one on average over the pixels.
+def class_weights(pixels: np.ndarray, power: float = 0.5) -> np.ndarray:
+    """How much a pixel of each class counts: one over a power of its frequency, one on average over the pixels.
 
     >>> class_weights(np.array([100, 400, 0]))
     array([1.66666667, 0.83333333, 0. ])
     """
     there = pixels > 0
-    weights = np.where(there, 1 / np.sqrt(np.maximum(pixels, 1)), 0.0)
+    weights = np.where(there, np.maximum(pixels, 1.0) ** -power, 0.0)
     return weights * pixels.sum() / (weights * pixels).sum()
+
+
+def _water(names: Sequence[str]) -> int | None:
+    """The channel of the class called water."""
+    return next((i for i, name in enumerate(names) if name.casefold() == "water"), None)
 
 
 def _fit(lesson: Lesson, keeper: Keeper, loaders: tuple[Any, Any], epochs: int, device: str) -> None:

@@ -55,6 +55,8 @@ def train(
     batch: int = 8,
     rate: float | None = None,
     loss: str = "ce",
+    balance: float = 0.5,
+    vary: str = "light",
     seed: int = 0,
     validation: float = 0.2,
     device: str | None = None,
@@ -96,7 +98,12 @@ def train(
         The highest learning rate; by default 0.002, and 0.0005 for a package that is taught on, which knows something
         to lose.
     loss
-        ``ce``, ``focal``, ``dice`` or ``ce+dice``. Rare classes count more: by one over the root of their frequency.
+        ``ce``, ``focal``, ``dice`` or ``ce+dice``.
+    balance
+        How much more rare classes count: by one over their frequency to this power. By default the root; 0 not at all.
+    vary
+        ``light`` for maps of the images that are learned from; ``strong`` for maps of other places, which needs more
+        windows and more time. See `geoseg.training.vary.Variation`.
     seed
         The same seed gives the same weights, on one machine's processor, and without `minutes`.
     validation
@@ -129,7 +136,7 @@ def train(
     progress = progress or Progress()
     base = read_spec(str(start)) if is_package(start) else None
     rate = rate if rate is not None else (_RATE if base is None else _RATE_ON)
-    course = Course(epochs, minutes, tile_px, batch, rate, loss, seed, validation)
+    course = Course(epochs, minutes, tile_px, batch, rate, loss, seed, validation, vary, balance)
     device, out = choose_device(device), Path(out)
     _refuse(out, overwrite)
     progress.stage("labels")
