@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ class Parts:
         new[which] = np.arange(len(which))
         pairs = new[self.neighbours]
         values = {name: getattr(self, name)[which] for name in _PER_PART}
-        none = {name: np.zeros(0, kind) for name, kind in _PER_RUN.items()}
+        none: dict[str, Any] = {name: np.zeros(0, kind) for name, kind in _PER_RUN.items()}
         first = np.zeros(len(which) + 1, np.int64)
         return Parts(**values, **none, first=first, neighbours=pairs[(pairs >= 0).all(1)].reshape(-1, 2))
 
@@ -137,7 +138,7 @@ class Parts:
         0
         """
         if not many:
-            empty = {name: np.zeros(0, kind) for name, kind in {**_PER_PART, **_PER_RUN}.items()}
+            empty: dict[str, Any] = {name: np.zeros(0, kind) for name, kind in {**_PER_PART, **_PER_RUN}.items()}
             return cls(**empty, first=np.zeros(1, np.int64), neighbours=np.zeros((0, 2), np.int64))
         joined = {name: np.concatenate([getattr(one, name) for one in many]) for name in (*_PER_PART, *_PER_RUN)}
         parts = np.cumsum([0, *(len(one) for one in many)])
