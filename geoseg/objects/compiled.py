@@ -9,12 +9,15 @@ from numba import njit
 
 __all__ = ["entry", "inner"]
 
+_ENTRY: dict[str, Any] = {"nogil": True, "cache": True, "no_cfunc_wrapper": True}
+_INNER: dict[str, Any] = {**_ENTRY, "no_cpython_wrapper": True}
+
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compile a function that Python calls."""
-    return njit(nogil=True, cache=True, no_cfunc_wrapper=True)(function)
+    return njit(**_ENTRY)(function)
 
 
 def inner(function: Callable[..., Any]) -> Any:
     """Compile a function that only compiled functions call: without a wrapper for Python, which takes less time."""
-    return njit(nogil=True, cache=True, no_cfunc_wrapper=True, no_cpython_wrapper=True)(function)
+    return njit(**_INNER)(function)

@@ -94,7 +94,7 @@ def _cells(place: float, reach: float) -> tuple[int, int]:
 
 
 @inner
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+def _overlap(a: np.ndarray, b: np.ndarray) -> np.floating:
     """Intersection over union, in single precision."""
     width = max(min(a[2], b[2]) - max(a[0], b[0]), np.float32(0))
     height = max(min(a[3], b[3]) - max(a[1], b[1]), np.float32(0))
