@@ -211,6 +211,17 @@ def test_mask_rcnn_finds_what_torchvision_s_own_pasting_gives(rcnn: Path) -> Non
         assert not masks[:, ~valid].any()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_a_tile_s_objects_depend_on_the_tile_alone(rcnn: Path) -> None:
+    tiles = random_tiles(2, 5)
+    model = load_model(rcnn, device="cuda", batch=2)
+    together = {key: as_lists(found) for key, found in model.find(tiles)}
+    for tile in tiles:
+        ((key, found),) = model.find([tile])
+        assert as_lists(found) == together[key]
+
+
 def test_the_same_in_a_fresh_process_and_after_travelling(yolo: Path, rcnn: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[3])\n"
