@@ -266,6 +266,8 @@ class BlockStore:
     """Made by `open` when it is not there."""
     key: str
     """What decides the blocks' content: inputs, model and options in one hash."""
+    suffix: str = ".tif"
+    """How the files' names end."""
 
     def open(self) -> None:
         """Make the folder, or take up the one that a broken-off run left.
@@ -297,7 +299,7 @@ class BlockStore:
 
     def path(self, block: Block) -> Path:
         """The file of a block."""
-        return self.folder / f"{block.name}.tif"
+        return self.folder / f"{block.name}{self.suffix}"
 
     def missing(self, blocks: Sequence[Block]) -> list[Block]:
         """The blocks that still have to be computed; a file appears only when it is whole."""

@@ -11,11 +11,17 @@
 
 from __future__ import annotations
 
-from geoseg.classmap.blockfiles import BlockWriter, open_blocks, write_block
+from geoseg.classmap.blockfiles import (
+    BlockWriter,
+    open_blocks,
+    open_object_blocks,
+    write_block,
+    write_object_block,
+)
 from geoseg.classmap.choose import only_classes
 from geoseg.classmap.convention import class_map, class_names, classes_of, geobox_of, iter_strips, nodata_of
 from geoseg.classmap.read import open_class_map
-from geoseg.classmap.write import write_class_map, write_confidence_map
+from geoseg.classmap.write import write_class_map, write_confidence_map, write_object_map
 
 __all__ = [
     "BlockWriter",
@@ -28,7 +34,10 @@ __all__ = [
     "only_classes",
     "open_blocks",
     "open_class_map",
+    "open_object_blocks",
     "write_block",
     "write_class_map",
     "write_confidence_map",
+    "write_object_block",
+    "write_object_map",
 ]

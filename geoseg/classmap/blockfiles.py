@@ -26,7 +26,7 @@ from geoseg.classmap.lazy import lazy_array
 from geoseg.errors import BlockError, OptionError, SceneError
 from geoseg.files import replacing
 
-__all__ = ["BlockWriter", "open_blocks", "write_block"]
+__all__ = ["BlockWriter", "open_blocks", "open_object_blocks", "write_block", "write_object_block"]
 
 _STRIP_ROWS = 64
 _CHUNK_ROWS = 512
@@ -178,6 +178,56 @@ def open_blocks(
     >>> open_blocks([(path, 0, 0)], grid, [ClassInfo(7, "water")])["class"].values.tolist()
     [[7, 7, 7], [7, 7, 7]]
     """
+    rows, cols, files = _chessboard(blocks, geobox)
+    bands = [_BlockRows(files, rows, cols, band) for band in (1, 2)]
+    both = [lazy_array(band, _CHUNK_ROWS) for band in bands]
+    confidence = wrap_xr(both[1], geobox)
+    confidence.attrs.update(long_name="confidence", units="percent", _FillValue=NODATA)
+    return xr.Dataset({"class": class_map(both[0], geobox, classes), "confidence": confidence})
+
+
+def write_object_block(path: str | os.PathLike[str], ids: np.ndarray, geobox: GeoBox) -> Path:
+    """Write a block of an object map: uint32 (row, col), 0 = none. It appears whole or not at all.
+
+    >>> import tempfile
+    >>> grid = GeoBox.from_bbox((0, 0, 3, 2), "EPSG:32632", resolution=1)
+    >>> path = write_object_block(Path(tempfile.mkdtemp()) / "block.tif", np.full((2, 3), 9, np.uint32), grid)
+    >>> open_object_blocks([(path, 0, 0)], grid).values.tolist()
+    [[9, 9, 9], [9, 9, 9]]
+    """
+    target = Path(path)
+    profile = {
+        "driver": "GTiff",
+        "height": geobox.shape[0],
+        "width": geobox.shape[1],
+        "count": 1,
+        "dtype": "uint32",
+        "nodata": 0,
+        "crs": None if geobox.crs is None else geobox.crs.to_wkt(),
+        "transform": geobox.transform,
+        "blockysize": min(_STRIP_ROWS, geobox.shape[0]),
+        "compress": "deflate",
+        "zlevel": 1,
+        "bigtiff": "if_safer",
+    }
+    with replacing(target) as beside:
+        with writing(target), rasterio.open(beside, "w", **profile) as dataset:
+            dataset.write(ids.astype(np.uint32), 1)
+        check_whole(beside, target)
+    return target
+
+
+def open_object_blocks(blocks: Iterable[tuple[str | os.PathLike[str], int, int]], geobox: GeoBox) -> xr.DataArray:
+    """The object map that block files make up, lazily: uint32 (row, col), 0 = none. See `open_blocks`."""
+    rows, cols, files = _chessboard(blocks, geobox)
+    ids = lazy_array(_BlockRows(files, rows, cols, 1, "uint32", 1), _CHUNK_ROWS)
+    return wrap_xr(ids, geobox, nodata=0)
+
+
+def _chessboard(
+    blocks: Iterable[tuple[str | os.PathLike[str], int, int]], geobox: GeoBox
+) -> tuple[tuple[int, ...], tuple[int, ...], dict[tuple[int, int], str]]:
+    """Where blocks begin and end, and the file of each, after making sure that they cover the grid."""
     files = {(int(row0), int(col0)): str(path) for path, row0, col0 in blocks}
     height, width = geobox.shape
     rows = tuple(sorted({row0 for row0, _ in files} | {height}))
@@ -193,11 +243,7 @@ def open_blocks(
         raise SceneError(
             f"All blocks must be there, but {len(missing)} are not, among them {missing[0]}. Run again to compute them."
         )
-    bands = [_BlockRows(files, rows, cols, band) for band in (1, 2)]
-    both = [lazy_array(band, _CHUNK_ROWS) for band in bands]
-    confidence = wrap_xr(both[1], geobox)
-    confidence.attrs.update(long_name="confidence", units="percent", _FillValue=NODATA)
-    return xr.Dataset({"class": class_map(both[0], geobox, classes), "confidence": confidence})
+    return rows, cols, files
 
 
 @dataclass(frozen=True)
@@ -208,14 +254,19 @@ class _BlockRows:
     rows: tuple[int, ...]
     cols: tuple[int, ...]
     band: int
-    dtype = np.dtype(np.uint8)
+    kind: str = "uint8"
+    count: int = 2
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.kind)
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.rows[-1], self.cols[-1]
 
     def read_rows(self, start: int, stop: int) -> np.ndarray:
-        result = np.empty((stop - start, self.cols[-1]), dtype=np.uint8)
+        result = np.empty((stop - start, self.cols[-1]), dtype=self.dtype)
         for row0, row1 in zip(self.rows[:-1], self.rows[1:], strict=True):
             first, last = max(row0, start), min(row1, stop)
             if first >= last:
@@ -223,15 +274,15 @@ class _BlockRows:
             for col0, col1 in zip(self.cols[:-1], self.cols[1:], strict=True):
                 path = self.files[row0, col0]
                 window = ((first - row0, last - row0), (0, col1 - col0))
-                values = _read(path, self.band, window, shape=(row1 - row0, col1 - col0))
+                values = _read(path, self.band, window, shape=(row1 - row0, col1 - col0), count=self.count)
                 result[first - start : last - start, col0:col1] = values
         return result
 
 
-def _read(path: str, band: int, window: Any, *, shape: tuple[int, int]) -> np.ndarray:
+def _read(path: str, band: int, window: Any, *, shape: tuple[int, int], count: int) -> np.ndarray:
     try:
         with rasterio.open(path) as dataset:
-            if dataset.shape != shape or dataset.count != 2:
+            if dataset.shape != shape or dataset.count != count:
                 raise SceneError(
                     f"The block {path} must have {shape[0]} × {shape[1]} pixels, but has {dataset.height} × "
                     f"{dataset.width}: blocks are missing, or of another run. Remove them and run again."

@@ -19,7 +19,7 @@ from geoseg.classmap.sidecar import class_aux_xml, class_qml, confidence_qml
 from geoseg.errors import OptionError, OutputError
 from geoseg.files import replacing
 
-__all__ = ["write_class_map", "write_confidence_map"]
+__all__ = ["write_class_map", "write_confidence_map", "write_object_map"]
 
 _TILE_PX = 512
 _CACHE_MB = 64  # of GDAL: by default it takes 5 % of the machine's memory, whatever the raster needs
@@ -139,15 +139,47 @@ def write_confidence_map(confidence: xr.DataArray, path: str | os.PathLike[str],
     return Path(path)
 
 
+def write_object_map(objects: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a map of objects as a COG: uint32, 0 = none; overviews hold the most frequent id.
+
+    Parameters
+    ----------
+    objects
+        uint32 (row, col) with nodata 0, numpy or Dask.
+    path, overwrite
+        See `write_class_map`, also for what is raised.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from odc.geo.xr import wrap_xr
+    >>> from odc.geo.geobox import GeoBox
+    >>> grid = GeoBox.from_bbox((0, 0, 2, 1), "EPSG:32632", resolution=1)
+    >>> ids = wrap_xr(np.array([[70000, 0]], np.uint32), grid, nodata=0)
+    >>> write_object_map(ids, Path(tempfile.mkdtemp()) / "objects.tif").name
+    'objects.tif'
+    """
+    with _Cog(objects, Path(path), overwrite=overwrite, dtype="uint32", nodata=0) as cog:
+        cog.write_strips()
+        with writing(cog.path), rasterio.open(cog.strips, "r+") as dataset:
+            dataset.set_band_description(1, "object")
+        cog.finish(overviews="MODE")
+    return Path(path)
+
+
 class _Cog:
     """Writing a COG out of core: strips into a plain tiled GeoTIFF, then one copy by GDAL's COG driver."""
 
-    def __init__(self, da: xr.DataArray, path: Path, *, overwrite: bool) -> None:
-        if da.dtype != np.uint8 or nodata_of(da) != NODATA:
+    def __init__(
+        self, da: xr.DataArray, path: Path, *, overwrite: bool, dtype: str = "uint8", nodata: int = NODATA
+    ) -> None:
+        if da.dtype != np.dtype(dtype) or nodata_of(da) != nodata:
+            remedy = "Renumber its classes to 0..254." if dtype == "uint8" else f"Convert it to {dtype}."
             raise OptionError(
-                f"Maps are written as uint8 with nodata {NODATA}, but this one is {da.dtype} with nodata "
-                f"{nodata_of(da)}. Renumber its classes to 0..254."
+                f"Maps are written as {dtype} with nodata {nodata}, but this one is {da.dtype} with nodata "
+                f"{nodata_of(da)}. {remedy}"
             )
+        self.dtype, self.nodata = dtype, nodata
         if path.exists() and not overwrite:
             raise OutputError(f"{path} is there already. Choose another name, or give --overwrite (overwrite=True).")
         self.da, self.path, self.geobox = da, path, geobox_of(da)
@@ -165,7 +197,7 @@ class _Cog:
         self._replacing.__exit__(*error)  # type: ignore[arg-type]
 
     def write_strips(self) -> dict[int, int]:
-        """Write all pixels; returns how many each value has, nodata left out."""
+        """Write all pixels; returns how many each class has, nodata left out (nothing for objects)."""
         height, width = self.geobox.shape
         counts = np.zeros(256, dtype=np.int64)
         profile = {
@@ -173,8 +205,8 @@ class _Cog:
             "height": height,
             "width": width,
             "count": 1,
-            "dtype": "uint8",
-            "nodata": NODATA,
+            "dtype": self.dtype,
+            "nodata": self.nodata,
             "crs": self.geobox.crs.to_wkt(),  # type: ignore[union-attr]
             "transform": self.geobox.transform,
             "tiled": True,
@@ -188,7 +220,7 @@ class _Cog:
             dataset = rasterio.open(self.strips, "w", **profile)
         with dataset:
             for row0, strip in iter_strips(self.da, rows=_TILE_PX):
-                for row in strip:  # bincount makes eight bytes of each pixel: a row at a time
+                for row in strip if self.dtype == "uint8" else ():  # bincount takes eight bytes a pixel: row by row
                     counts += np.bincount(row, minlength=256)
                 with writing(self.path):
                     dataset.write(strip, 1, window=((row0, row0 + len(strip)), (0, width)))
