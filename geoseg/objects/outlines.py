@@ -38,8 +38,8 @@ def boundary_iou(
     >>> square = np.array([shapely.box(0, 0, 10, 10)])
     >>> boundary_iou(square, np.array([shapely.box(0, 0, 10, 10)]), 1.0).round(6).tolist()
     [1.0]
-    >>> boundary_iou(square, np.array([shapely.box(1, 0, 11, 10)]), 1.0).round(6).tolist()  # 16 of 36 + 36 - 16
-    [0.285714]
+    >>> boundary_iou(square, np.array([shapely.box(1, 0, 11, 10)]), 1.0).round(6).tolist()  # 18 of 36 + 36 - 18
+    [0.333333]
     """
     result = np.empty(len(one))
     for start in range(0, len(one), _AT_ONCE):
@@ -67,7 +67,7 @@ def _common(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def polis_distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The mean distance from the vertices of each outline to the nearest place of the other outline.
 
-    Avbelj, Müller and Bamler 2015, "A Metric for Polygon Comparison and Building Extraction Evaluation", equation 1:
+    Avbelj, Müller and Bamler 2015, "A Metric for Polygon Comparison and Building Extraction Evaluation":
     the mean over one polygon's vertices and the mean over the other's, halved. Holes and parts are outlines, too.
 
     Parameters

@@ -112,8 +112,8 @@ def assess_objects(
     >>> from shapely import box
     >>> truth = gpd.GeoDataFrame(geometry=[box(0, 0, 10, 10), box(20, 0, 30, 10)], crs="EPSG:32632")
     >>> found = assess_objects(truth.iloc[:1], truth)
-    >>> found.overall[["found", "missed", "false", "precision", "recall"]].tolist()
-    [1, 1, 0, 1.0, 0.5]
+    >>> found.overall[["found", "missed", "false", "precision", "recall"]].astype(float).tolist()
+    [1.0, 1.0, 0.0, 1.0, 0.5]
     >>> int(assess_objects(truth.iloc[:0], truth).overall["missed"])
     2
     """
