@@ -181,11 +181,12 @@ def test_both_sides_of_the_date_line() -> None:
     ("objects", "options", "message"),
     [
         (frame([box(0, 0, 1, 1)], None), {}, "needs a CRS on both sides"),
+        (frame([box(0, 0, 1, 1)], 'LOCAL_CS["plan",UNIT["metre",1]]'), {}, "tied to the Earth"),
         (frame([shapely.Point(0, 0)]), {}, "feature 0 of the objects .* is a Point"),
         (frame([box(0, 0, 1, 1), shapely.LineString([(0, 0), (1, 1)])]), {}, "feature 1 of the objects .* LineString"),
         (frame([box(0, 0, np.inf, 1)]), {}, "Coordinates are finite"),
         (frame([box(0, 95, 1, 96)], "EPSG:4326"), {}, "nowhere|place on the Earth"),
-        (frame([box(100, 0, 101, 1)], "EPSG:4326"), {}, "within 5000 km"),
+        (frame([None, box(100, 0, 101, 1)], "EPSG:4326"), {}, "within 5000 km.*feature 1 of the objects"),
         (frame([box(0, 0, 1, 1)]), {"score_column": "score"}, "not 'score'"),
         (frame([box(0, 0, 1, 1)], score=["high"]), {"score_column": "score"}, "score that is a number.*'high'"),
         (frame([box(0, 0, 1, 1)], score=[np.nan]), {"score_column": "score"}, "score that is a number"),
@@ -413,3 +414,19 @@ def test_average_precision_is_that_of_pycocotools(seed) -> None:
         for name, chosen in (("ap", values), ("ap50", values[0]), ("ap75", values[5])):
             assert row[name] == pytest.approx(chosen[chosen > -1].mean(), abs=1e-9), (row["name"], name)
     assert 0 < got["ap"][0] < got["ap50"][0] < 1
+
+
+@pytest.mark.data
+def test_real_footprints(data_dir) -> None:
+    """Footprints in degrees, against themselves drawn half a metre to the east in UTM."""
+    truth = gpd.read_file(data_dir / "banepa/buildings.gpkg")
+    same = geoseg.assess_objects(truth, truth)
+    assert same.overall[["missed", "false", "split", "merged"]].tolist() == [0, 0, 0, 0]
+    assert same.overall["pq"] == 1
+    moved = truth.to_crs("EPSG:32645")
+    moved.geometry = moved.translate(0.5, 0)
+    shifted = geoseg.assess_objects(moved, truth)
+    assert shifted.overall["recall"] > 0.95
+    assert 0.2 < shifted.overall["polis_m"] < 0.5  # walls to the north and south stay on their lines
+    large = shifted.by_size.set_index("name")["sq"]
+    assert large["medium"] > large["small"] > large["tiny"]

@@ -66,15 +66,15 @@ def equal_area_plane(crs: Any, shapes: np.ndarray) -> pyproj.CRS:
     return ProjectedCRS(middle, name="equal-area plane", geodetic_crs=geodetic)
 
 
-def to_plane(shapes: np.ndarray, crs: Any, plane: pyproj.CRS, *, name: str) -> np.ndarray:
+def to_plane(shapes: np.ndarray, crs: Any, plane: pyproj.CRS, *, name: str, rows: np.ndarray) -> np.ndarray:
     """Valid polygons on the plane. Long edges get vertices, so that they run where they did in their own CRS.
 
     Parameters
     ----------
     shapes
         (n,) Valid Polygons and MultiPolygons in `crs`.
-    name
-        What they are called in messages.
+    name, rows
+        What they are called in messages, and the row of each (n,).
 
     Raises
     ------
@@ -88,7 +88,7 @@ def to_plane(shapes: np.ndarray, crs: Any, plane: pyproj.CRS, *, name: str) -> n
     at, owner = shapely.get_coordinates(moved, return_index=True)
     far = np.hypot(*at.T)
     if not (far < _FARTHEST_M).all():
-        where = owner[np.argmax(~(far < _FARTHEST_M))]
+        where = rows[owner[np.argmax(~(far < _FARTHEST_M))]]
         raise OptionError(
             f"Objects are compared within 5000 km of their middle, but feature {where} of {name} (counted from 0) lies "
             "farther away or nowhere. Check the CRS of both files, or compare region by region."

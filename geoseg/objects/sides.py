@@ -71,7 +71,7 @@ def make_sides(
     if not sources:
         return _side(checked[0], checked[0].shapes[:0], None), _side(checked[1], checked[1].shapes[:0], None)
     plane = equal_area_plane(sources[0].crs, sources[0].polygons)
-    moved = [to_plane(part.polygons, part.crs, plane, name=part.name) for part in checked]
+    moved = [to_plane(p.polygons, p.crs, plane, name=p.name, rows=np.flatnonzero(p.there)) for p in checked]
     area = None if within is None else shapely.union_all(moved[2])
     return _side(checked[0], moved[0], area), _side(checked[1], moved[1], area)
 
