@@ -16,6 +16,8 @@ geoseg areas demo/truth.tif --out truth.csv             # true areas of any cate
 geoseg vectorize demo/truth.tif --out truth.gpkg --connectivity 8
 geoseg vectorize map/classes.tif --out parcels.parquet --confidence map/confidence.tif --min-area 20m2 --simplify 1px --smooth
 geoseg vectorize map/classes.tif --out houses.gpkg --classes building --min-area 20m2 --regularize
+geoseg vectorize demo/truth.tif --out true_houses.gpkg --classes 0   # buildings, as they were drawn
+geoseg assess houses.gpkg true_houses.gpkg --out accuracy  # found, missed and false ones
 geoseg vectorize map/classes.tif --out clipped.fgb --clip houses.gpkg --split grid --max-vertices 500
 geoseg map demo/scene.tif --out sieved --min-area 20m2 --simplify 1px
 if "$(dirname "$(command -v geoseg)")/python" -c "import onnx, onnxruntime" 2>/dev/null; then  # pip install 'geoseg[onnx]'

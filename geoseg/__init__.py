@@ -21,6 +21,7 @@ _HOME = {
     "PixelAreas": "geoseg.areas",
     "Scene": "geoseg.scene",
     "Tiling": "geoseg.tiling",
+    "assess_objects": "geoseg.accuracy",
     "class_areas": "geoseg.areas",
     "class_map": "geoseg.classmap",
     "classify": "geoseg.semantic",

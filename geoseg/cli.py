@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import geoseg
+from geoseg.cli_assess import assess
 from geoseg.cli_models import models_app
 from geoseg.cli_options import Debug, debugging
 from geoseg.cli_train import train
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command("train")(train)
+app.command("assess")(assess)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]

@@ -1,7 +1,7 @@
 """Results as files: polygon layers, QGIS styles, tables, a preview, the record of a run."""
 
 from geoseg.export.preview import write_preview
-from geoseg.export.reading import read_areas
+from geoseg.export.reading import read_areas, read_objects
 from geoseg.export.record import peak_memory_bytes, versions, write_areas_csv, write_record
 from geoseg.export.style import polygon_qml
 from geoseg.export.vector import FORMATS, write_polygons
@@ -11,6 +11,7 @@ __all__ = [
     "peak_memory_bytes",
     "polygon_qml",
     "read_areas",
+    "read_objects",
     "versions",
     "write_areas_csv",
     "write_polygons",

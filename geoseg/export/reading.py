@@ -1,4 +1,4 @@
-"""Polygons that somebody drew, from a vector file: a clip area, or zones."""
+"""Polygons that somebody drew, from a vector file: a clip area, zones, or objects to compare with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyogrio.errors
 from geoseg.errors import OptionError
 from geoseg.zones import check_areas
 
-__all__ = ["read_areas"]
+__all__ = ["read_areas", "read_objects"]
 
 
 def read_areas(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd.GeoDataFrame:
@@ -44,21 +44,56 @@ def read_areas(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd
     >>> read_areas(file)["name"].tolist()
     ['Au']
     """
+    areas = _read(path, layer, what="Areas")
+    check_areas(areas, name=str(path))
+    return areas
+
+
+def read_objects(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd.GeoDataFrame:
+    """Read the polygons of objects, as they are: `geoseg.assess_objects` checks and mends them.
+
+    Parameters
+    ----------
+    path
+        Any vector file that GDAL reads.
+    layer
+        The layer's name; None where there is only one.
+
+    Returns
+    -------
+    GeoDataFrame
+        All features and columns of the layer.
+
+    Raises
+    ------
+    OptionError
+        The file is missing or not a vector file, or has several layers or not the one asked for.
+
+    Examples
+    --------
+    >>> import shapely, tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "houses.geojson"
+    >>> gpd.GeoDataFrame({"score": [0.9]}, geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:4326").to_file(file)
+    >>> read_objects(file)["score"].tolist()
+    [0.9]
+    """
+    return _read(path, layer, what="Objects")
+
+
+def _read(path: str | os.PathLike[str], layer: str | None, *, what: str) -> gpd.GeoDataFrame:
     source = Path(path)
     if not source.exists():
-        raise OptionError(f"Areas are read from a vector file, but {source} is not there. Check the path.")
+        raise OptionError(f"{what} are read from a vector file, but {source} is not there. Check the path.")
     try:
         found = pyogrio.list_layers(source)
         spatial = [str(name) for name, kind in found if kind is not None]
         chosen = layer if layer is not None else (spatial[0] if len(spatial) == 1 else None)
         if chosen not in spatial:
             asked = "none is chosen" if layer is None else f"{layer!r} is not among them"
-            raise OptionError(f"Areas are read from one layer, but {source} has {spatial} and {asked}. Choose one.")
-        areas = pyogrio.read_dataframe(source, layer=chosen)
+            raise OptionError(f"{what} are read from one layer, but {source} has {spatial} and {asked}. Choose one.")
+        return pyogrio.read_dataframe(source, layer=chosen)
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, UnicodeDecodeError) as error:
         raise OptionError(
-            f"Areas are read from a vector file, but {source} cannot be read as one: {error}. Give a GeoPackage, a "
+            f"{what} are read from a vector file, but {source} cannot be read as one: {error}. Give a GeoPackage, a "
             "GeoJSON or a Shapefile."
         ) from error
-    check_areas(areas, name=str(source))
-    return areas

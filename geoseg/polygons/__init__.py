@@ -1,5 +1,6 @@
 """Class maps and object maps → polygons: exact or simplified, sieved before, measured and cut on the ellipsoid."""
 
+from geoseg.polygons.attributes import polygon_attributes, polygon_orientations
 from geoseg.polygons.cut import clip, limit_vertices, split_by_grid, split_by_zones
 from geoseg.polygons.measure import polygon_areas, polygon_perimeters
 from geoseg.polygons.regularize import regularize
@@ -16,6 +17,8 @@ __all__ = [
     "iter_tables",
     "limit_vertices",
     "polygon_areas",
+    "polygon_attributes",
+    "polygon_orientations",
     "polygon_perimeters",
     "regularize",
     "sieve",

@@ -1,0 +1,161 @@
+"""The verb ``geoseg assess`` and the files that it writes; `geoseg.cli` adds it to the others."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import geoseg
+from geoseg.cli_options import Debug
+from geoseg.errors import OptionError, OutputError
+
+__all__ = ["assess"]
+
+FILES = ("object_accuracy.csv", "object_accuracy.json", "matches.gpkg")
+_RASTERS = {".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img", ".nc", ".zarr"}
+_SHOWN = {
+    "found": ("found", ","),
+    "missed": ("missed", ","),
+    "false": ("false", ","),
+    "precision": ("precision", ".3f"),
+    "recall": ("recall", ".3f"),
+    "f1": ("F1", ".3f"),
+    "pq": ("PQ", ".3f"),
+}
+
+
+def assess(
+    objects: Annotated[Path, typer.Argument(help="The polygons to judge: a GeoPackage or another vector file.")],
+    reference: Annotated[Path, typer.Argument(help="The polygons that are right.")],
+    layer: Annotated[str | None, typer.Option(help="The layer to judge, where its file has several.")] = None,
+    reference_layer: Annotated[str | None, typer.Option(help="The reference's layer, likewise.")] = None,
+    within: Annotated[Path | None, typer.Option(help="Compare only what lies in the polygons of this file.")] = None,
+    class_column: Annotated[str | None, typer.Option(help="The column with the class.")] = None,
+    reference_class_column: Annotated[
+        str | None, typer.Option(help="The reference's, where it has another name.")
+    ] = None,
+    score_column: Annotated[str | None, typer.Option(help="How sure each object is; for average precision.")] = None,
+    iou: Annotated[float, typer.Option(help="From which IoU on an object is found.")] = 0.5,
+    boundary: Annotated[float, typer.Option(help="Width of the band of the boundary IoU, metres.")] = 1.0,
+    sizes: Annotated[
+        str, typer.Option(help="Where small, medium and large objects begin, square metres.")
+    ] = "50,200,1000",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the tables and the matches.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Compare polygons with a reference: found, missed and false objects, and how well their outlines agree."""
+    from geoseg import export
+
+    if out is not None:
+        _refuse_existing(out, overwrite)
+    accuracy = geoseg.assess_objects(
+        export.read_objects(_vector(objects), layer=layer),
+        export.read_objects(_vector(reference), layer=reference_layer),
+        within=None if within is None else export.read_areas(within),
+        class_column=class_column,
+        reference_class_column=reference_class_column,
+        score_column=score_column,
+        iou=iou,
+        boundary_m=boundary,
+        sizes_m2=_numbers(sizes),
+    )
+    if out is not None:
+        write_assessment(accuracy, out, inputs={"objects": objects, "reference": reference, "within": within})
+    if not quiet:
+        _print(accuracy)
+        if out is not None:
+            typer.echo(f"The tables are in {out}; open {out / 'matches.gpkg'} in QGIS.")
+
+
+def write_assessment(accuracy: Any, folder: Path, *, inputs: dict[str, Path | None]) -> None:
+    """Write the table (CSV), the record (JSON) and the layer of matches: all of them or none.
+
+    Parameters
+    ----------
+    accuracy
+        What `geoseg.assess_objects` gives.
+    folder
+        Made where it is missing; files of these names in it are replaced.
+    inputs
+        The names of the files compared, for the record.
+    """
+    from geoseg import export
+    from geoseg.accuracy.verdicts import VERDICTS
+    from geoseg.files import check_folder, replacing
+
+    check_folder(folder, create=True)
+    table = accuracy.table
+    record = {
+        "inputs": inputs,
+        "settings": accuracy.settings,
+        "left_out": accuracy.left_out,
+        "accuracy": table.to_dict(orient="records"),
+        "versions": export.versions(),
+    }
+    with ExitStack() as files:  # each takes its place when all are whole
+        csv, json, gpkg = (files.enter_context(replacing(folder / name)) for name in FILES)
+        export.write_areas_csv(table, csv)
+        export.write_record(json, record)
+        export.write_polygons([accuracy.matches], gpkg, classes=VERDICTS, layer="matches", multi=True)
+
+
+def _vector(path: Path) -> Path:
+    if path.suffix.lower() in _RASTERS:
+        raise OptionError(
+            f"assess compares polygons with polygons, but {path} is a raster. Make polygons of it first: "
+            f"geoseg vectorize {path}."
+        )
+    return path
+
+
+def _refuse_existing(folder: Path, overwrite: bool) -> None:
+    there = [name for name in FILES if (folder / name).exists()]
+    if there and not overwrite:
+        raise OutputError(
+            f"Nothing is overwritten unasked, but {folder} has {', '.join(there)}. Choose another --out, or give "
+            "--overwrite."
+        )
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(f"--sizes is three numbers with commas, like 50,200,1000, but is {text!r}.") from error
+
+
+def _print(accuracy: Any) -> None:
+    shown = Table("", *(title for title, _ in _SHOWN.values()), box=None, header_style="bold")
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    bounds = [f"{size:g}" for size in accuracy.settings["sizes_m2"]]
+    sizes = [f"< {bounds[0]} m²", *(f"≥ {bound} m²" for bound in bounds)]
+    for number, row in enumerate(accuracy.table.to_dict(orient="records")):
+        name = f"{row['name']} ({sizes[number - 1]})" if row["by"] == "size" else row["name"]
+        values = ("" if row[key] != row[key] else format(row[key], form) for key, (_, form) in _SHOWN.items())
+        shown.add_row(name, *values)
+    Console().print(shown)
+    whole = accuracy.overall
+    error = "" if whole["count_error"] != whole["count_error"] else f" ({whole['count_error']:+.1%})"
+    typer.echo(f"{whole['objects']:,} objects, {whole['reference']:,} in the reference{error}.")
+    if whole["found"]:
+        typer.echo(
+            f"Outlines of what was found: {whole['polis_m']:.2f} m apart (PoLiS), boundary IoU "
+            f"{whole['boundary_iou']:.3f} within {accuracy.settings['boundary_m']:g} m."
+        )
+    if whole["ap"] == whole["ap"]:
+        typer.echo(f"Average precision {whole['ap']:.3f}; {whole['ap50']:.3f} at IoU 0.5, {whole['ap75']:.3f} at 0.75.")
+    typer.echo(
+        f"Of the reference, {whole['split']} are split among several objects, {whole['merged']} share one object."
+    )
+    for side, counts in accuracy.left_out.items():
+        said = [f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count]
+        if said:
+            typer.echo(f"Of the {side}: {', '.join(said)}.")
