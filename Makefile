@@ -9,7 +9,7 @@ demo: $(VENV)/.runtime
 	$(BIN)/geoseg demo --out demo --overwrite
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
