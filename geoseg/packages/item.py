@@ -80,6 +80,7 @@ def _properties_of(spec: ModelSpec) -> dict[str, Any]:
         "geoseg:margin_px": spec.margin_px,
         "geoseg:divisor": spec.divisor,
         "geoseg:activation": spec.activation,
+        "geoseg:decoding": spec.decoding,
         "geoseg:temperature": spec.temperature,
         "geoseg:accuracy": dict(spec.accuracy),
     }
@@ -252,6 +253,7 @@ _OWN_FIELDS: dict[str, Callable[[Any], Any]] = {
     "margin_px": int,
     "divisor": int,
     "activation": _text,
+    "decoding": _text,
     "temperature": float,
     "receptive_field_px": int,
 }

@@ -68,6 +68,8 @@ class ModelSpec:
     becomes the probability of the second class) or ``none`` (they are already)."""
     task: str = "semantic-segmentation"
     """MLM task."""
+    decoding: str = "classes"
+    """How the output is read: ``classes``, ``maskrcnn``, ``yolo-seg`` or ``boundary``."""
     architecture: str = ""
     """Name of the network, as `geoseg.networks` knows it (``Unet``); for whole networks a word for people."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -102,7 +104,8 @@ class ModelSpec:
             "there must be one mean and one std per band": len(self.bands) == len(self.mean) == len(self.std) > 0,
             "no std may be zero": 0 not in self.std,
             "means and stds must be finite": bool(np.isfinite([*self.mean, *self.std]).all()),
-            "there must be at least two classes": len(self.classes) >= 2,
+            "there must be at least two classes, or one kind of objects": len(self.classes)
+            >= (2 if self.task == "semantic-segmentation" else 1),
             "the resolution range must be two rising positive numbers": 0 < low <= high,
             "the tile side must be a positive multiple of the divisor": min(self.tile_px, self.divisor) > 0
             and self.tile_px % self.divisor == 0,
