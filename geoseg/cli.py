@@ -31,6 +31,8 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.command("train")(train)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
+_KEPT = {"train": "What was learned up to the last whole epoch is kept beside the package, in its .partial folder"}
+"""What is left when a verb is stopped, where that is not blocks."""
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output folder; must not be there yet.")]
@@ -245,7 +247,9 @@ def main(arguments: list[str] | None = None) -> None:
     except typer.Exit as stop:
         code = stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        _complain("Stopped. Finished blocks are kept: run the same command again to go on.")
+        verb = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+        kept = _KEPT.get(verb, "Finished blocks are kept")
+        _complain(f"Stopped. {kept}: run the same command again to go on.")
         code = 1
     except GeosegError as error:
         _complain(f"Error: {error}")

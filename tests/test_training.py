@@ -409,3 +409,11 @@ def test_the_command_trains_and_says_how_good_it_is(
     assert stopped.value.code == 2
     assert "'kind' is not there" in printed.err
     assert "Traceback" not in printed.err
+
+
+def test_polygons_that_reach_past_the_scene_label_nothing_there(plain: Path) -> None:
+    drawn = gpd.GeoDataFrame({"class": ["a", "b"]}, geometry=[cell(0, 0, 9, 9), cell(140, 150, 190, 190)], crs=CRS)
+    _, _, truth = ground_of(plain, drawn).read(Window(0, 136, 144), 40)
+    assert (truth[14:] == 255).all()
+    assert (truth[:, 26:] == 255).all()
+    assert (truth[4:14, 6:26] == 1).all()

@@ -119,22 +119,28 @@ class BoundaryLabels(ObjectLabels):
         return self._only_known(out, geobox)
 
     def _gaps(self, geobox: GeoBox, shapes: np.ndarray, taken: np.ndarray) -> np.ndarray:
-        """(row, col) bool: outside the objects, on a way from one to another that is shorter than two widths."""
+        """(row, col) bool: between two objects, on a way from one to the other that is shorter than two widths.
+
+        Between is where the nearest points of the two nearest objects are seen at a right angle at least.
+        """
         out = np.zeros(taken.shape, bool)
         if len(shapes) < 2:
             return out
         wide = 2 * self.width
         around = ((shape, 1) for shape in shapely.buffer(shapes, 1.05 * wide))  # a little more: arcs are polygons
         rows, cols = np.nonzero((_painted(geobox, around, "int32", MergeAlg.add) > 1) & ~taken)
-        points = shapely.points(*(geobox.affine * (cols + 0.5, rows + 0.5)))
+        points = shapely.points(_move(geobox.affine, np.stack([cols + 0.5, rows + 0.5], axis=1)))
         point, shape = shapely.STRtree(shapes).query(points, predicate="dwithin", distance=wide)
         distance = shapely.distance(points[point], shapes[shape])
         order = np.lexsort((distance, point))
-        point, distance = point[order], distance[order]
+        point, shape, distance = point[order], shape[order], distance[order]
         first = np.flatnonzero(np.diff(point, prepend=-1))
         first = first[first + 1 < len(point)]
         first = first[point[first] == point[first + 1]]  # points with two objects near, the nearest two in a row
-        narrow = point[first][distance[first] + distance[first + 1] < wide - _EXACT_PX * _pixel(geobox)]
+        ways = [_way(points[point[at]], shapes[shape[at]]) for at in (first, first + 1)]
+        between = (ways[0] * ways[1]).sum(axis=1) <= 0
+        short = distance[first] + distance[first + 1] < wide - _EXACT_PX * _pixel(geobox)
+        narrow = point[first][between & short]
         out[rows[narrow], cols[narrow]] = True
         return out
 
@@ -188,7 +194,9 @@ def read_objects(
     array([[0, 0, 0, 0], [0, 2, 2, 2], [0, 2, 1, 1], [0, 2, 1, 1]], dtype=uint8)
     """
     if column is not None and name is not None:
-        raise OptionError(f"Objects have one class, {name!r}, or a column with it, {column!r}, not both. Leave one out.")
+        raise OptionError(
+            f"Objects have one class, {name!r}, or a column with it, {column!r}, not both. Leave one out."
+        )
     single = None if column is not None else name or "object"
     read = [_polygons(source, scene, column, single) for source, scene in zip(sources, scenes, strict=True)]
     inside = [None] * len(read) if areas is None else [_area(*pair) for pair in zip(areas, scenes, strict=True)]
@@ -280,7 +288,7 @@ def _with_boundary(labels: ObjectLabels, geobox: GeoBox, width_px: float) -> Bou
     shapes, pixel = np.asarray(labels.frame.geometry.values, dtype=object), _pixel(geobox)
     cores = shapely.buffer(shapes, -(width_px - _EXACT_PX) * pixel)
     seeds = np.full((len(shapes), 2), np.nan)
-    # A disc of half a pixel's diagonal holds a pixel's centre, wherever it lies; only what has no room for one is asked.
+    # A disc of half a pixel's diagonal holds a pixel's centre wherever it lies: what has room for one needs no look.
     for i in np.flatnonzero(shapely.is_empty(shapely.buffer(cores, -0.708 * pixel))):
         seeds[i] = _seed(shapes[i], cores[i], geobox)
     parts = {"area": labels.area, "width": width_px * pixel, "cores": cores, "seeds": seeds}
@@ -304,13 +312,17 @@ def _seed(shape: Any, core: Any, geobox: GeoBox) -> tuple[float, float]:
     return geobox.affine * (float(x[deepest]), float(y[deepest]))
 
 
+def _way(points: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """(point, 2) from each point straight to its shape."""
+    ends = shapely.get_coordinates(shapely.shortest_line(points, shapes)).reshape(-1, 2, 2)
+    return ends[:, 1] - ends[:, 0]
+
+
 def _move(affine: Any, at: np.ndarray) -> np.ndarray:
     return np.stack(affine * (at[:, 0], at[:, 1]), axis=1)
 
 
-def _painted(
-    geobox: GeoBox, pairs: Any, dtype: str = "uint8", how: MergeAlg = MergeAlg.replace
-) -> np.ndarray:
+def _painted(geobox: GeoBox, pairs: Any, dtype: str = "uint8", how: MergeAlg = MergeAlg.replace) -> np.ndarray:
     """(row, col): the values of polygons at the centres of pixels, 0 elsewhere; the last one is seen."""
     out = np.zeros(tuple(geobox.shape), dtype)
     pairs = [(shape, int(value)) for shape, value in pairs]

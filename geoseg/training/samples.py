@@ -101,7 +101,8 @@ class Ground:
     def _grid(self, window: Window, side_px: int) -> GeoBox:
         """Where a window lies, cut by the scene's edge."""
         geobox = self.scenes[window.scene].geobox
-        return geobox[window.row : window.row + side_px, window.col : window.col + side_px]
+        last = [min(at + side_px, int(side)) for at, side in zip((window.row, window.col), geobox.shape, strict=True)]
+        return geobox[window.row : last[0], window.col : last[1]]
 
     def windows(self, side_px: int, step_px: int) -> Iterator[Window]:
         """The windows of a lattice that may hold labels."""
