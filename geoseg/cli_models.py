@@ -114,7 +114,9 @@ def import_(
     bands: Annotated[str, typer.Option(help="Input bands in the network's order: red,green,blue.")],
     classes: Annotated[str, typer.Option(help="In the order of the output channels: 0=land:#aabbcc,1=water.")],
     mean: Annotated[str, typer.Option(help="Subtracted from each band, in pixel values; one for all, or 1,2,3.")] = "0",
-    std: Annotated[str, typer.Option(help="Then each band is divided by this; one for all, or 1,2,3.")] = "1",
+    std: Annotated[
+        str | None, typer.Option(help="Then each band is divided by this. By default 1, for yolo-seg 255.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Data type of the pixels that mean and std are for.")] = "uint8",
     resolution: Annotated[float, typer.Option(help="Pixel size that the network was trained on, metres.")] = 0.5,
     resolution_range: Annotated[
@@ -126,6 +128,11 @@ def import_(
     divisor: Annotated[int, typer.Option(help="The tile side must be a multiple of this.")] = 32,
     activation: Annotated[str, typer.Option(help="softmax, sigmoid, or none: gives probabilities.")] = "softmax",
     temperature: Annotated[float, typer.Option(help="The output is divided by this before softmax.")] = 1.0,
+    decoding: Annotated[
+        str | None, typer.Option(help="What the output is: classes, boundary, maskrcnn, yolo-seg.")
+    ] = None,
+    min_score: Annotated[float, typer.Option(help="Objects: the lowest score of one.")] = 0.25,
+    max_overlap: Annotated[float, typer.Option(help="Objects: boxes that overlap by more are one object.")] = 0.7,
     architecture: Annotated[str, typer.Option(help="The network of a state dict: Unet.")] = "",
     arguments: Annotated[str, typer.Option(help='Its arguments, JSON: {"encoder_name": "resnet18"}.')] = "{}",
     license: Annotated[str, typer.Option(help="SPDX identifier of the weights' licence.")] = "other",
@@ -137,7 +144,10 @@ def import_(
     """Make a package of weights that others trained; a tile is predicted before anything is written."""
     from geoseg.networks.importing import import_model
     from geoseg.packages import ModelSpec
+    from geoseg.packages.spec import INSTANCE_DECODINGS, TASKS
 
+    decoding = decoding or ("maskrcnn" if architecture == "MaskRCNN" else "classes")
+    std = std or ("255" if decoding == "yolo-seg" else "1")
     names = tuple(band.strip() for band in bands.split(","))
     low, high = _numbers("--resolution-range", resolution_range or f"{resolution / 2},{resolution * 2}", 2)
     spec = ModelSpec(
@@ -155,6 +165,10 @@ def import_(
         divisor=divisor,
         activation=activation,
         temperature=temperature,
+        task=TASKS[decoding in INSTANCE_DECODINGS],
+        decoding=decoding,
+        min_score=min_score,
+        max_overlap=max_overlap,
         architecture=architecture,
         arguments=_object("--arguments", arguments),
         license=license,
@@ -163,7 +177,8 @@ def import_(
         sources=tuple(source or ()),
     )
     made = import_model(weights, spec, out)
-    typer.echo(f"The package is {made}: use it with --model {made}.")
+    use = f"geoseg.load_model({str(made)!r}).find" if spec.finds_objects else f"--model {made}"
+    typer.echo(f"The package is {made}: use it with {use}.")
 
 
 @models_app.command()

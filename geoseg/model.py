@@ -1,4 +1,4 @@
-"""What a model is: the protocol that `classify` runs it by, and the reference of it in plain numpy.
+"""What a model is: the protocols that maps are made and objects are found by, and the reference in plain numpy.
 
 What is known about a model, and the package that holds it on disk, are in `geoseg.packages`;
 `geoseg.networks.load_model` turns a package into a `Model`.
@@ -12,10 +12,12 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from geoseg.errors import ModelError
+from geoseg.objects import Instances
 from geoseg.packages import ZOO, ModelSpec, find_package, list_models, read_spec, sha256_of
 
 __all__ = [
     "ZOO",
+    "InstanceModel",
     "Model",
     "ModelSpec",
     "NumpyModel",
@@ -55,6 +57,25 @@ class Model(Protocol):
 
     def decide(self, sums: Any) -> tuple[np.ndarray, np.ndarray]:
         """From blended probabilities (class, row, col): the winning channel and its percent, both uint8 (row, col)."""
+
+
+@runtime_checkable
+class InstanceModel(Protocol):
+    """A model that finds objects: what instance segmentation needs of it."""
+
+    spec: ModelSpec
+    """The package's metadata."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many tiles it works on at a time; what memory depends on."""
+
+    def find(self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]) -> Iterator[tuple[Key, Instances]]:
+        """The objects of tiles, in the order of the tiles; the model may work ahead.
+
+        Takes (key, pixels (band, row, col), validity (row, col)) and gives (key, objects). Objects have valid pixels
+        only. A tile's result depends on the tile alone.
+        """
 
 
 class NumpyModel:

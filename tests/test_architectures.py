@@ -74,7 +74,12 @@ def test_semantic_networks_learn_and_travel(architecture, bands, tmp_path):
 @pytest.mark.parametrize("bands", [4])
 def test_instance_networks_learn_and_find(architecture, bands):
     torch.manual_seed(0)
-    spec = replace(spec_of(architecture, bands), arguments={"backbone": "resnet18"}, task="instance-segmentation")
+    spec = replace(
+        spec_of(architecture, bands),
+        arguments={"backbone": "resnet18"},
+        task="instance-segmentation",
+        decoding="maskrcnn",
+    )
     network = build_network(spec).train()
     tiles = torch.zeros(2, bands, 64, 64)
     tiles[:, :, 16:40, 20:44] = 1

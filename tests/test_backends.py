@@ -21,7 +21,7 @@ import geoseg
 from geoseg.classes import ClassInfo
 from geoseg.cli import main
 from geoseg.cli_models import parse_classes
-from geoseg.errors import MismatchError, ModelError, OptionError, OutputError
+from geoseg.errors import ModelError, OptionError, OutputError
 from geoseg.model import Model
 from geoseg.networks import build_network, load_model
 from geoseg.networks.checking import check_package
@@ -331,16 +331,6 @@ def test_checks_stop_at_the_fault(package, tmp_path) -> None:
     nan = write_bytes(tmp_path / "nan", spec, save(broken))
     assert check_package(nan)[-1].what == "zero tile"
     assert "must be finite" in check_package(nan)[-1].found
-
-
-def test_instances_are_loaded_but_not_mapped(package, tmp_path) -> None:
-    data = (package / SPEC.weights).read_bytes()
-    made = write_bytes(tmp_path / "objects", replace(SPEC, task="instance-segmentation"), data)
-    model = load_model(made, device="cpu")
-    from fakes import random_scene
-
-    with pytest.raises(MismatchError, match="is for instance-segmentation"):
-        geoseg.classify(random_scene(1, (50, 50)), model)
 
 
 def run(*arguments: object) -> int:

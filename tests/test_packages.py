@@ -20,6 +20,7 @@ from geoseg.classes import ClassInfo
 from geoseg.errors import ModelError, OptionError, OutputError
 from geoseg.model import NumpyModel, to_probabilities
 from geoseg.packages import ModelSpec, find_package, list_models, read_spec, read_weights, write_package
+from geoseg.packages.spec import DECODINGS, INSTANCE_DECODINGS, TASKS
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
@@ -28,7 +29,10 @@ NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
 @st.composite
 def specs(draw: st.DrawFn) -> ModelSpec:
     bands = draw(st.lists(WORDS, min_size=1, max_size=5))
-    values = draw(st.lists(st.integers(0, 254), min_size=2, max_size=5, unique=True))
+    decoding = draw(st.sampled_from(DECODINGS))
+    objects = decoding in INSTANCE_DECODINGS
+    least, most = (3, 3) if decoding == "boundary" else (1 if objects else 2, 5)
+    values = draw(st.lists(st.integers(0, 254), min_size=least, max_size=most, unique=True))
     divisor = draw(st.integers(1, 64))
     low = draw(st.floats(0.01, 100))
     artifact = draw(st.sampled_from(("safetensors", "onnx", "torch.export")))
@@ -46,7 +50,10 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         overlap_px=draw(st.integers(0, 99)),
         margin_px=draw(st.integers(0, 99)),
         activation=draw(st.sampled_from(("softmax", "none", *["sigmoid"] * (len(values) == 2)))),
-        task=draw(st.sampled_from(("semantic-segmentation", "instance-segmentation"))),
+        task=TASKS[objects],
+        decoding=decoding,
+        min_score=draw(st.floats(0, 1)),
+        max_overlap=draw(st.floats(0, 1)),
         architecture=draw(st.text(max_size=5)),
         arguments=draw(st.dictionaries(WORDS, st.integers() | WORDS, max_size=2)),
         parameters=draw(st.integers(0, 10**9)),
@@ -292,3 +299,35 @@ def test_probabilities_by_hand() -> None:
     ((_, _, out),) = model.predict([("k", np.zeros((3, 2, 2), np.uint8), np.zeros((2, 2), bool))])
     assert out.shape == (2, 2, 2)
     assert (out == 0.5).all()  # invalid pixels are zero after scaling
+
+
+OBJECTS = replace(TINY, task="instance-segmentation", decoding="yolo-seg", classes=TINY.classes[:1])
+
+
+def test_fields_of_objects_are_written_for_objects_only() -> None:
+    own = {"geoseg:decoding", "geoseg:min_score", "geoseg:max_overlap"}
+    assert not own & set(TINY.to_item()["properties"])
+    assert own <= set(OBJECTS.to_item()["properties"])
+    for spec in list_models().values():
+        assert not own & set(spec.to_item()["properties"])
+        assert spec.decoding == "classes"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"decoding": "classes"}, "decodings of instance-segmentation, and of no other task, are maskrcnn"),
+        ({"decoding": "boundary"}, "and of no other task"),
+        ({"task": "semantic-segmentation"}, "and of no other task.*at least two|at least two.*and of no other task"),
+        ({"decoding": "guess"}, "the decoding must be one of classes, maskrcnn, yolo-seg, boundary"),
+        ({"min_score": 1.5}, "from 0 to 1"),
+        ({"max_overlap": float("nan")}, "from 0 to 1"),
+        ({"classes": ()}, "at least two classes, or one of objects"),
+    ],
+)
+def test_task_and_decoding_go_together(change: dict, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        replace(OBJECTS, **change)
+    with pytest.raises(OptionError, match="background, object and boundary"):
+        replace(TINY, decoding="boundary")
+    assert replace(TINY, decoding="boundary", classes=TINY.classes[:3]).decoding == "boundary"

@@ -86,6 +86,10 @@ def head_of(architecture: str) -> str:
     return "last" if architecture == "FCN" else "segmentation_head.0"
 
 
+def _as_it_is(image: torch.Tensor, target: Any = None) -> tuple[torch.Tensor, Any]:
+    return image, target
+
+
 class MaskRCNN(torch.nn.Module):
     """Mask R-CNN (He et al. 2017) of torchvision, for any number of bands.
 
@@ -129,8 +133,10 @@ class MaskRCNN(torch.nn.Module):
             image_mean=[0.0] * bands,
             image_std=[1.0] * bands,
             box_detections_per_img=detections,
-            _skip_resize=True,
         )
+        # torchvision's own switch, _skip_resize, is for training only: without this, tiles were enlarged to 800 pixels.
+        transform: Any = self.network.transform
+        transform.resize = _as_it_is
 
     def forward(self, tiles: torch.Tensor, objects: list[dict[str, torch.Tensor]] | None = None) -> Any:
         """Find objects, or learn from them.
@@ -150,3 +156,39 @@ class MaskRCNN(torch.nn.Module):
             losses by name.
         """
         return self.network(list(tiles), objects)
+
+    def find(self, tiles: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+        """Find objects as `forward` does, but leave their masks as small as the network gives them.
+
+        The heads see one tile at a time: how many boxes go through a layer at once may change its sums, and a tile's
+        result is to depend on the tile alone.
+
+        Parameters
+        ----------
+        tiles
+            (tile, band, row, col) float32, scaled.
+
+        Returns
+        -------
+        list of dict
+            For each tile ``boxes``, ``labels``, ``scores`` and ``masks`` (object, 1, 28, 28) of probabilities.
+
+        Raises
+        ------
+        ModelError
+            The features are not numbers: torchvision would leave out what comes of them, and find nothing.
+        """
+        network = self.network
+        images, _ = network.transform(list(tiles))
+        features = network.backbone(images.tensors)
+        if not all(torch.isfinite(level).all() for level in features.values()):
+            raise ModelError(
+                "Mask R-CNN must see finite numbers, but gave others. Its weights are damaged, or the scene's values "
+                "are far outside what it was trained on: check --value-range."
+            )
+        proposals, _ = network.rpn(images, features)
+        found = []
+        for i, (boxes, shape) in enumerate(zip(proposals, images.image_sizes, strict=True)):
+            own = {name: level[i : i + 1] for name, level in features.items()}
+            found += network.roi_heads(own, [boxes], [shape])[0]
+        return found

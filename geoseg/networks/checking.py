@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.errors import GeosegError, ModelError
-from geoseg.model import Model, ModelSpec
+from geoseg.model import InstanceModel, Model, ModelSpec
 from geoseg.networks.loading import build_model
 from geoseg.packages import read_spec, read_weights
 
@@ -83,7 +83,7 @@ def _look_at_spec(spec: ModelSpec) -> tuple[ModelSpec, str]:
     return spec, f"{spec.name}: {len(spec.bands)} bands, {len(spec.classes)} classes, tiles of {spec.tile_px} pixels"
 
 
-def _look_at_model(model: Model) -> tuple[Model, str]:
+def _look_at_model(model: Model | InstanceModel) -> tuple[Model | InstanceModel, str]:
     return model, f"{model.spec.artifact}, {type(model).__name__}"
 
 
@@ -102,37 +102,54 @@ def sample_tiles(spec: ModelSpec, side: int | None = None) -> dict[str, np.ndarr
     return {"zero": np.zeros(shape, dtype), "random": values.astype(dtype)}
 
 
-def check_tiles(model: Model, *names: str) -> str:
-    """Predict sample tiles and look at the probabilities; tells their range.
+def check_tiles(model: Model | InstanceModel, *names: str) -> str:
+    """Run sample tiles and look at what comes out; tells what was found.
 
     Raises
     ------
     ModelError
-        They have a wrong shape, are not finite, or are no probabilities.
+        Probabilities have a wrong shape, are not finite, or are none; objects cannot be decoded, or are of no class.
     """
-    spec = model.spec
     told = []
-    for name, tile in sample_tiles(spec).items():
-        if names and name not in names:
-            continue
-        ((_, _, out),) = model.predict([(name, tile, np.ones(tile.shape[1:], bool))])
-        values = np.asarray(out)
-        wanted = (len(spec.classes), *tile.shape[1:])
-        if values.shape != wanted:
-            raise ModelError(
-                f"A tile must give probabilities (class, row, col) of {wanted}, but {spec.name} gives {values.shape}. "
-                "Correct the classes, the activation or the tile side."
+    for name, tile in sample_tiles(model.spec).items():
+        if not names or name in names:
+            told.append(
+                _objects(model, tile) if isinstance(model, InstanceModel) else _probabilities(model, name, tile)
             )
-        if not np.isfinite(values).all():
-            raise ModelError(
-                f"Probabilities must be finite, but {spec.name} gives others for a {name} tile. Its weights "
-                "are damaged, or mean and std are wrong."
-            )
-        sums = values.sum(axis=0)
-        if values.min() < -_SUM_TOLERANCE or abs(sums - 1).max() > _SUM_TOLERANCE:
-            raise ModelError(
-                f"Probabilities must be from 0 to 1 and sum to 1, but {spec.name} gives {values.min():.3g} to "
-                f"{values.max():.3g}, with sums up to {sums.max():.3g}. Choose the activation softmax or sigmoid."
-            )
-        told.append(f"{values.shape}, probabilities {values.min():.3f} to {values.max():.3f}")
     return "; ".join(told)
+
+
+def _objects(model: InstanceModel, tile: np.ndarray) -> str:
+    spec = model.spec
+    ((_, found),) = model.find([(0, tile, np.ones(tile.shape[1:], bool))])
+    highest = int(found.channel.max(initial=0))
+    if highest >= len(spec.classes):
+        raise ModelError(
+            f"Objects must be of the {len(spec.classes)} classes of the metadata, but {spec.name} gives class "
+            f"{highest + 1}. Correct the classes."
+        )
+    return f"{len(found)} objects with a score of {spec.min_score:g} or more, {found.pixels.sum()} pixels"
+
+
+def _probabilities(model: Model, name: str, tile: np.ndarray) -> str:
+    spec = model.spec
+    ((_, _, out),) = model.predict([(name, tile, np.ones(tile.shape[1:], bool))])
+    values = np.asarray(out)
+    wanted = (len(spec.classes), *tile.shape[1:])
+    if values.shape != wanted:
+        raise ModelError(
+            f"A tile must give probabilities (class, row, col) of {wanted}, but {spec.name} gives {values.shape}. "
+            "Correct the classes, the activation or the tile side."
+        )
+    if not np.isfinite(values).all():
+        raise ModelError(
+            f"Probabilities must be finite, but {spec.name} gives others for a {name} tile. Its weights "
+            "are damaged, or mean and std are wrong."
+        )
+    sums = values.sum(axis=0)
+    if values.min() < -_SUM_TOLERANCE or abs(sums - 1).max() > _SUM_TOLERANCE:
+        raise ModelError(
+            f"Probabilities must be from 0 to 1 and sum to 1, but {spec.name} gives {values.min():.3g} to "
+            f"{values.max():.3g}, with sums up to {sums.max():.3g}. Choose the activation softmax or sigmoid."
+        )
+    return f"{values.shape}, probabilities {values.min():.3f} to {values.max():.3f}"

@@ -59,6 +59,11 @@ def export_onnx(package: str | Path, out: str | Path) -> tuple[Path, float]:
     if not _is_installed("onnx"):
         raise ModelError("Exporting needs the package onnx, which is not installed. Run: pip install 'geoseg[onnx]'")
     spec = read_spec(package)
+    if spec.finds_objects:
+        raise ModelError(
+            f"Only networks that give each pixel a class are exported to ONNX, but {spec.name} finds objects "
+            f"({spec.decoding}). Use the package as it is."
+        )
     model = build_model(spec, read_weights(package, spec))
     if not isinstance(model, TorchModel):
         raise ModelError(f"Only torch models are exported to ONNX, but {package} is ONNX already. Use it as it is.")

@@ -17,6 +17,7 @@ from geoseg.model import ModelSpec
 from geoseg.networks.architectures import build_network
 from geoseg.networks.checking import check_tiles
 from geoseg.networks.exported import refuse_torchscript
+from geoseg.networks.instance_models import MaskRCNNModel
 from geoseg.networks.loading import build_model
 from geoseg.networks.torch_model import TorchModel
 from geoseg.packages import write_package
@@ -50,7 +51,8 @@ def import_model(weights: str | Path, spec: ModelSpec, out: str | Path) -> Path:
     Raises
     ------
     ModelError
-        The weights cannot be read safely, do not fit, or a tile does not give probabilities.
+        The weights cannot be read safely, do not fit, or a tile does not give probabilities or
+        objects.
     OutputError
         `out` is there, or cannot be written.
     """
@@ -73,12 +75,12 @@ def import_model(weights: str | Path, spec: ModelSpec, out: str | Path) -> Path:
     try:
         model = build_model(spec, data)
         check_tiles(model)
-        fixed = getattr(getattr(model, "network", model), "shape", None)
+        fixed = getattr(model.network, "shape", None)
         if fixed is not None and fixed[2] is not None:
             spec = replace(spec, divisor=spec.tile_px)  # no other tile side will do
     except GeosegError as error:
         raise type(error)(f"{path} does not make a model: {error}") from error
-    if isinstance(model, TorchModel):
+    if isinstance(model, TorchModel | MaskRCNNModel):
         spec = replace(spec, parameters=sum(parameter.numel() for parameter in model.network.parameters()))
     return write_package(out, spec, data)
 

@@ -11,8 +11,9 @@ import torch
 
 from geoseg.allocator import keep_memory
 from geoseg.errors import ModelError, OptionError
-from geoseg.networks.architectures import build_network
+from geoseg.networks.architectures import INSTANCE, MaskRCNN, build_network
 from geoseg.networks.exported import load_exported, refuse_torchscript
+from geoseg.networks.instance_models import MaskRCNNModel, YoloSegModel
 from geoseg.networks.onnx_model import OnnxModel, choose_provider
 from geoseg.networks.torch_model import TorchModel
 from geoseg.packages import ModelSpec, find_package, read_spec, read_weights
@@ -20,7 +21,8 @@ from geoseg.progress import Progress
 
 __all__ = ["LoadedModel", "build_model", "choose_device", "load_model", "travel"]
 
-LoadedModel: TypeAlias = TorchModel | OnnxModel
+LoadedModel: TypeAlias = TorchModel | OnnxModel | MaskRCNNModel | YoloSegModel
+"""The last two find objects: they are `geoseg.model.InstanceModel`, the others `geoseg.model.Model`."""
 
 
 def load_model(
@@ -105,12 +107,33 @@ def build_model(
     package: Path | None = None,
 ) -> LoadedModel:
     """A model in memory from its metadata and the bytes of its weights; see `load_model`."""
-    if spec.artifact == "onnx":
-        return OnnxModel(spec, weights, device=device, threads=threads, batch=batch, package=package)
+    run: dict[str, Any] = {"device": device, "threads": threads, "batch": batch, "package": package}
     if spec.artifact == "torchscript":
         raise refuse_torchscript(spec.weights)
+    _check_decoding(spec)
+    if spec.decoding == "yolo-seg":
+        return YoloSegModel(spec, weights, **run)
+    if spec.artifact == "onnx":
+        return OnnxModel(spec, weights, **run)
     network = load_exported(spec, weights) if spec.artifact == "torch.export" else _load_state(spec, weights)
-    return TorchModel(spec, network, device=device, threads=threads, batch=batch, package=package)
+    return MaskRCNNModel(spec, network, **run) if isinstance(network, MaskRCNN) else TorchModel(spec, network, **run)
+
+
+def _check_decoding(spec: ModelSpec) -> None:
+    """Each decoding of objects has its one kind of weights."""
+    is_mask_rcnn = spec.artifact == "safetensors" and spec.architecture in INSTANCE
+    rules = {
+        "the decoding maskrcnn goes with the architecture MaskRCNN, as a state dict": (
+            (spec.decoding == "maskrcnn") == is_mask_rcnn
+        ),
+        "the decoding yolo-seg goes with ONNX": spec.decoding != "yolo-seg" or spec.artifact == "onnx",
+    }
+    broken = [rule for rule, holds in rules.items() if not holds]
+    if broken:
+        raise ModelError(
+            f"In a package {'; '.join(broken)}, but {spec.name} has the decoding {spec.decoding}, "
+            f"{spec.artifact} weights and the architecture {spec.architecture!r}. Change --decoding, or model.json."
+        )
 
 
 def _load_state(spec: ModelSpec, weights: bytes) -> torch.nn.Module:

@@ -12,9 +12,57 @@ from geoseg.errors import ModelError, OptionError
 from geoseg.model import Key, ModelSpec, NumpyModel, to_probabilities
 from geoseg.networks.running import predict_in_batches, predict_on_threads
 
-__all__ = ["OnnxModel", "choose_provider"]
+__all__ = ["OnnxModel", "OnnxNetwork", "choose_provider"]
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class OnnxNetwork:
+    """A network in ONNX with one input (tile, band, row, col), run by the thread that calls it.
+
+    Raises
+    ------
+    ModelError
+        The bytes are no such network, or it takes other tiles than the metadata say.
+    """
+
+    def __init__(self, spec: ModelSpec, weights: bytes, device: str, *, outputs: int = 1) -> None:
+        self.spec = spec
+        self._session = _open_session(weights, device, spec.name)
+        inputs, given = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(given) != outputs or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+            raise ModelError(
+                f"An ONNX model of this kind must have one float32 input (tile, band, row, col) and {outputs} "
+                f"output{'s' if outputs > 1 else ''}, but that of {spec.name} has "
+                f"{[(i.name, i.type, i.shape) for i in inputs]} and {[o.name for o in given]}. Export it with these."
+            )
+        self._input, self.shape = inputs[0].name, [side if isinstance(side, int) else None for side in inputs[0].shape]
+        wanted = [None, len(spec.bands), spec.tile_px, spec.tile_px]
+        if any(None not in (has, want) and has != want for has, want in zip(self.shape, wanted, strict=True)):
+            raise ModelError(
+                f"An ONNX model must take what model.json says, {len(spec.bands)} bands and tiles of {spec.tile_px} "
+                f"pixels, but that of {spec.name} takes {inputs[0].shape} (tile, band, row, col). Correct model.json."
+            )
+
+    def run(self, scaled: np.ndarray) -> list[np.ndarray]:
+        """The outputs for scaled tiles (tile, band, row, col), run in batches of the size that the network takes."""
+        size = self.shape[0] or len(scaled)
+        if len(scaled) % size or scaled.shape[2] != (self.shape[2] or scaled.shape[2]):
+            raise OptionError(
+                f"{self.spec.name} takes only batches of {size} and tiles of {self.shape[2]} pixels, but received "
+                f"{scaled.shape} (tile, band, row, col). Leave out --tile and --batch."
+            )
+        parts = [self._run_once(scaled[start : start + size]) for start in range(0, len(scaled), size)]
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+
+    def _run_once(self, scaled: np.ndarray) -> list[np.ndarray]:
+        try:
+            return self._session.run(None, {self._input: np.ascontiguousarray(scaled)})
+        except Exception as error:  # ONNX Runtime has an exception class for every status, and no common parent
+            raise ModelError(
+                f"The ONNX model of {self.spec.name} failed on tiles of the shape {scaled.shape}: "
+                f"{str(error).splitlines()[0]}. Check bands and tile side of model.json, or leave out --tile."
+            ) from error
 
 
 class OnnxModel(NumpyModel):
@@ -35,21 +83,7 @@ class OnnxModel(NumpyModel):
     ) -> None:
         super().__init__(spec, self._run)
         self.device, self.threads, self.batch, self.package = device, threads, batch, package
-        self._session = _open_session(weights, device, spec.name)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-            raise ModelError(
-                "An ONNX model must have one float32 input (tile, band, row, col) and one output, but that of "
-                f"{spec.name} has {[(i.name, i.type, i.shape) for i in inputs]} and {[o.name for o in outputs]}. "
-                "Export it with only these."
-            )
-        self._input, self.shape = inputs[0].name, [side if isinstance(side, int) else None for side in inputs[0].shape]
-        wanted = [None, len(spec.bands), spec.tile_px, spec.tile_px]
-        if any(None not in (has, want) and has != want for has, want in zip(self.shape, wanted, strict=True)):
-            raise ModelError(
-                f"An ONNX model must take what model.json says, {len(spec.bands)} bands and tiles of {spec.tile_px} "
-                f"pixels, but that of {spec.name} takes {inputs[0].shape} (tile, band, row, col). Correct model.json."
-            )
+        self.network = OnnxNetwork(spec, weights, device)
 
     @property
     def in_flight(self) -> int:  # type: ignore[override]
@@ -70,30 +104,14 @@ class OnnxModel(NumpyModel):
         return predict_in_batches(tiles, self.forward, self.batch)
 
     def _run(self, scaled: np.ndarray) -> np.ndarray:
-        size = self.shape[0] or len(scaled)
-        if len(scaled) % size or scaled.shape[2] != (self.shape[2] or scaled.shape[2]):
-            raise OptionError(
-                f"{self.spec.name} takes only batches of {size} and tiles of {self.shape[2]} pixels, but received "
-                f"{scaled.shape} (tile, band, row, col). Leave out --tile and --batch."
-            )
-        parts = [self._output(scaled[start : start + size]) for start in range(0, len(scaled), size)]
-        return to_probabilities(self.spec, np.concatenate(parts) if len(parts) > 1 else parts[0])
-
-    def _output(self, scaled: np.ndarray) -> np.ndarray:
-        try:
-            (output,) = self._session.run(None, {self._input: np.ascontiguousarray(scaled)})
-        except Exception as error:  # ONNX Runtime has an exception class for every status, and no common parent
-            raise ModelError(
-                f"The ONNX model of {self.spec.name} failed on tiles of the shape {scaled.shape}: "
-                f"{str(error).splitlines()[0]}. Check bands and tile side of model.json, or leave out --tile."
-            ) from error
+        (output,) = self.network.run(scaled)
         wanted = (len(scaled), self.spec.channels, *scaled.shape[2:])
         if output.shape != wanted:
             raise ModelError(
                 f"A model of {len(self.spec.classes)} classes with the activation {self.spec.activation} must give "
                 f"{wanted} (tile, channel, row, col), but {self.spec.name} gives {output.shape}. Correct model.json."
             )
-        return output
+        return to_probabilities(self.spec, output)
 
 
 def choose_provider(device: str | None) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from geoseg.errors import MismatchError, OptionError
-from geoseg.model import Key, Model, ModelSpec
+from geoseg.model import InstanceModel, Key, Model, ModelSpec
 from geoseg.networks.loading import load_model
 
 __all__ = ["Ensemble", "Turned", "load_together"]
@@ -170,7 +170,7 @@ def load_together(package: str | Path, *, tta: str | None = None, **options: Any
     Raises
     ------
     ModelError, MismatchError
-        A package cannot be loaded, or they do not go together.
+        A package cannot be loaded, or they do not go together, or one finds objects.
     OptionError
         An option has a value that it cannot have.
 
@@ -182,9 +182,19 @@ def load_together(package: str | Path, *, tta: str | None = None, **options: Any
     if tta not in (None, "d4"):
         raise OptionError(f"--tta must be d4 (eight turns and mirror images), but is {tta!r}. Or leave it out.")
     names = str(package).split(",") if not Path(package).exists() else [package]
-    models: list[Model] = [load_model(name.strip() if isinstance(name, str) else name, **options) for name in names]
-    model = models[0] if len(models) == 1 else Ensemble(models)
-    return Turned(model) if tta else model
+    models = [load_model(name.strip() if isinstance(name, str) else name, **options) for name in names]
+    classifiers = [_giving_classes(model) for model in models]
+    together = classifiers[0] if len(models) == 1 else Ensemble(classifiers)
+    return Turned(together) if tta else together
+
+
+def _giving_classes(model: Model | InstanceModel) -> Model:
+    if isinstance(model, InstanceModel):
+        raise MismatchError(
+            f"A land-cover map needs a model for semantic-segmentation, but {model.spec.name} is for "
+            f"{model.spec.task}: it finds objects. Load it with geoseg.load_model and use its method find."
+        )
+    return model
 
 
 def _check_alike(first: ModelSpec, other: ModelSpec) -> None:

@@ -34,6 +34,7 @@ _ARTIFACT_TYPES = {
 }
 _ALIASES = {**{value: key for key, value in _ARTIFACT_TYPES.items()}, "torch.jit.script": "torchscript"}
 _SUFFIXES = {".safetensors": "safetensors", ".onnx": "onnx", ".pt2": "torch.export"}
+_OF_OBJECTS = ("decoding", "min_score", "max_overlap")
 _REMEDY = "Correct model.json, or write it anew with ModelSpec.write or `geoseg models import`"
 
 
@@ -80,11 +81,11 @@ def _properties_of(spec: ModelSpec) -> dict[str, Any]:
         "geoseg:margin_px": spec.margin_px,
         "geoseg:divisor": spec.divisor,
         "geoseg:activation": spec.activation,
-        "geoseg:decoding": spec.decoding,
         "geoseg:temperature": spec.temperature,
         "geoseg:accuracy": dict(spec.accuracy),
     }
     optional = {
+        **{f"geoseg:{name}": getattr(spec, name) for name in _OF_OBJECTS if _matters(spec, name)},
         "geoseg:receptive_field_px": spec.receptive_field_px,
         "geoseg:sources": list(spec.sources) or None,
         "sci:citation": spec.citation or None,
@@ -108,15 +109,19 @@ def _input_of(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
+def _matters(spec: ModelSpec, name: str) -> bool:
+    """Whether a field of instance segmentation is to be written: other packages read as they did before."""
+    return spec.finds_objects or getattr(spec, name) != getattr(ModelSpec, name)
+
+
 def _output_of(spec: ModelSpec) -> dict[str, Any]:
+    shape, order = [-1, spec.channels, spec.tile_px, spec.tile_px], ["batch", "class", "height", "width"]
+    if spec.finds_objects:  # each with a box, scores and a mask: how these are stored is what the decoding says
+        shape, order = [-1, -1], ["batch", "object"]
     return {
-        "name": "classes",
+        "name": "objects" if spec.finds_objects else "classes",
         "tasks": [spec.task],
-        "result": {
-            "shape": [-1, spec.channels, spec.tile_px, spec.tile_px],
-            "dim_order": ["batch", "class", "height", "width"],
-            "data_type": "float32",
-        },
+        "result": {"shape": shape, "dim_order": order, "data_type": "float32"},
         "classification:classes": [
             {"value": info.value, "name": info.name, "color_hint": info.color[1:].upper()} for info in spec.classes
         ],
@@ -253,8 +258,10 @@ _OWN_FIELDS: dict[str, Callable[[Any], Any]] = {
     "margin_px": int,
     "divisor": int,
     "activation": _text,
-    "decoding": _text,
     "temperature": float,
+    "decoding": _text,
+    "min_score": float,
+    "max_overlap": float,
     "receptive_field_px": int,
 }
 

@@ -14,12 +14,15 @@ import numpy as np
 from geoseg.classes import ClassInfo, check_classes
 from geoseg.errors import OptionError
 
-__all__ = ["ACTIVATIONS", "ARTIFACTS", "TASKS", "ModelSpec", "sha256_of"]
+__all__ = ["ACTIVATIONS", "ARTIFACTS", "DECODINGS", "INSTANCE_DECODINGS", "TASKS", "ModelSpec", "sha256_of"]
 
 ACTIVATIONS = ("softmax", "sigmoid", "none")
 ARTIFACTS = ("safetensors", "onnx", "torch.export", "torchscript")
 """Kinds of weights: a state dict for a named architecture, or a whole network in one of three formats."""
 TASKS = ("semantic-segmentation", "instance-segmentation")
+INSTANCE_DECODINGS = ("maskrcnn", "yolo-seg")
+"""What the output of a network for instance segmentation may be."""
+DECODINGS = ("classes", *INSTANCE_DECODINGS, "boundary")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,13 @@ class ModelSpec:
     task: str = "semantic-segmentation"
     """MLM task."""
     decoding: str = "classes"
-    """How the output is read: ``classes``, ``maskrcnn``, ``yolo-seg`` or ``boundary``."""
+    """What the output means: ``classes`` (a class for each pixel) or ``boundary`` (the same, with the classes
+    background, object and the object's boundary, in this order); for instance segmentation ``maskrcnn`` (boxes with
+    masks) or ``yolo-seg`` (candidates, and prototypes of masks)."""
+    min_score: float = 0.25
+    """Instance segmentation: the lowest score of an object, 0..1."""
+    max_overlap: float = 0.7
+    """Instance segmentation: boxes of a class that overlap by more of their union are one object, the surest, 0..1."""
     architecture: str = ""
     """Name of the network, as `geoseg.networks` knows it (``Unet``); for whole networks a word for people."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -104,8 +113,7 @@ class ModelSpec:
             "there must be one mean and one std per band": len(self.bands) == len(self.mean) == len(self.std) > 0,
             "no std may be zero": 0 not in self.std,
             "means and stds must be finite": bool(np.isfinite([*self.mean, *self.std]).all()),
-            "there must be at least two classes, or one kind of objects": len(self.classes)
-            >= (2 if self.task == "semantic-segmentation" else 1),
+            "there must be at least two classes, or one of objects": len(self.classes) >= 2 - self.finds_objects,
             "the resolution range must be two rising positive numbers": 0 < low <= high,
             "the tile side must be a positive multiple of the divisor": min(self.tile_px, self.divisor) > 0
             and self.tile_px % self.divisor == 0,
@@ -115,6 +123,13 @@ class ModelSpec:
             "the temperature must be a positive number": 0 < self.temperature < float("inf"),
             f"the kind of weights must be one of {', '.join(ARTIFACTS)}": self.artifact in ARTIFACTS,
             f"the task must be one of {', '.join(TASKS)}": self.task in TASKS,
+            f"the decoding must be one of {', '.join(DECODINGS)}": self.decoding in DECODINGS,
+            f"the decodings of {TASKS[1]}, and of no other task, are {' and '.join(INSTANCE_DECODINGS)}": (
+                (self.decoding in INSTANCE_DECODINGS) == self.finds_objects
+            ),
+            "the decoding boundary is for background, object and boundary": self.decoding != "boundary"
+            or len(self.classes) == 3,
+            "min_score and max_overlap must be from 0 to 1": 0 <= self.min_score <= 1 and 0 <= self.max_overlap <= 1,
             "the weights must be a file name without folders": self.weights == Path(self.weights).name != ""
             and "\\" not in self.weights,
         }
@@ -127,6 +142,11 @@ class ModelSpec:
     def values(self) -> np.ndarray:
         """Map value of each output channel, uint8 of shape (class,)."""
         return np.array([info.value for info in self.classes], dtype=np.uint8)
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether it gives objects (instance segmentation) rather than a class for each pixel."""
+        return self.task == TASKS[1]
 
     @property
     def channels(self) -> int:
