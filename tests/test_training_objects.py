@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +298,7 @@ def town(folder: Path, rows: int, cols: int) -> tuple[Path, gpd.GeoDataFrame]:
 def test_a_boundary_network_learns_houses(tmp_path: Path) -> None:
     image, drawn = town(tmp_path, 192, 192)
     drawn.to_file(tmp_path / "houses.gpkg")
-    options: dict[str, Any] = {**TINY, "epochs": 8, "rate": 5e-3, "precision": "bf16"}
+    options: dict[str, Any] = {**TINY, "epochs": 5, "rate": 5e-3, "precision": "bf16"}
     result: Any = geoseg.train(
         image, tmp_path / "houses.gpkg", tmp_path / "houses", objects="boundary", class_name="house", **options
     )
@@ -312,9 +314,16 @@ def test_a_boundary_network_learns_houses(tmp_path: Path) -> None:
     assert record["options"]["precision"] == "bf16"
 
 
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.training.learn._MIN_BATCHES", 1)
+@pytest.fixture(scope="module")
+def short() -> Iterator[None]:
+    """Epochs of a few steps, in which Mask R-CNN looks at fewer boxes than usual: it has the same weights."""
+    from torchvision.models import detection
+
+    fewer = {"box_batch_size_per_image": 24, "rpn_post_nms_top_n_train": 60, "rpn_post_nms_top_n_test": 20}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("geoseg.training.learn._MIN_BATCHES", 1)
+        patch.setattr(detection, "MaskRCNN", partial(detection.MaskRCNN, **fewer))
+        yield
 
 
 class Killed(Exception):
@@ -335,46 +344,69 @@ class Killer(Progress):
             raise Killed
 
 
-def same_weights(one: Path, other: Path) -> bool:
-    first, second = (load_file(folder / "weights.safetensors") for folder in (one, other))
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+MASKS: dict[str, Any] = {"objects": "maskrcnn", "class_name": "house", "tile_px": 64, "batch": 2, "device": "cpu"}
 
 
-def test_mask_rcnn_learns_goes_on_and_is_taught_on(tmp_path: Path, short: None) -> None:
-    image, drawn = town(tmp_path, 64, 192)
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory: pytest.TempPathFactory, short: None) -> tuple[Path, gpd.GeoDataFrame, Any, Any]:
+    """An image, its houses, where they were drawn, and what was learned of them in two rounds."""
+    folder = tmp_path_factory.mktemp("houses")
+    image, drawn = town(folder, 64, 192)
     area = table([cell(0, 0, 64, 180)])
-    options: dict[str, Any] = {"objects": "maskrcnn", "tile_px": 64, "batch": 2, "epochs": 2, "device": "cpu"}
-    whole: Any = geoseg.train(image, drawn, tmp_path / "a" / "town", labelled=area, class_name="house", **options)
-    killer = Killer()
-    with pytest.raises(Killed):
-        geoseg.train(
-            image, drawn, tmp_path / "b" / "town", labelled=area, class_name="house", progress=killer, **options
-        )
-    assert killer.said[-1] == "epoch 2 of 2, F1 0.000, best 0.000"
-    resumed: Any = geoseg.train(image, drawn, tmp_path / "b" / "town", labelled=area, class_name="house", **options)
-    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
-    assert all(np.isfinite(row["loss"]) for row in whole.history)
-    assert same_weights(whole.folder, resumed.folder)
+    return image, drawn, area, geoseg.train(image, drawn, folder / "town", labelled=area, epochs=2, **MASKS)
 
-    spec = read_spec(whole.folder)
+
+def test_mask_rcnn_is_written_as_a_package(houses: tuple[Path, Any, Any, Any]) -> None:
+    *_, result = houses
+    assert all(np.isfinite(row["loss"]) for row in result.history)
+    spec = read_spec(result.folder)
     assert (spec.task, spec.decoding, spec.architecture) == ("instance-segmentation", "maskrcnn", "MaskRCNN")
     assert [info.name for info in spec.classes] == ["house"]
     network = build_network(spec)
-    network.load_state_dict(load_file(whole.folder / "weights.safetensors"))
+    network.load_state_dict(load_file(result.folder / "weights.safetensors"))
     assert "masks" in network.eval()(torch.zeros(1, 3, 64, 64))[0]
-    assert "data:image/png;base64," in (whole.folder / "report.html").read_text()
-    assert "F1" in (whole.folder / "README.md").read_text()
-    record = json.loads((whole.folder / "training.json").read_text())
+    assert geoseg.load_model(result.folder, device="cpu").spec.min_score == 0.5
+    assert (result.folder / "report.html").read_text().count("data:image/png;base64,") > 1
+    assert "F1" in (result.folder / "README.md").read_text()
+    record = json.loads((result.folder / "training.json").read_text())
     assert record["drawn_completely"] == "inside of 1 polygons"
     assert sum(record["objects"]["house"][key] for key in ("right", "missed")) > 0
 
-    on: Any = geoseg.train(
-        image, drawn, tmp_path / "on", start=whole.folder, class_name="House", **{**options, "epochs": 1}
-    )
+
+def test_mask_rcnn_goes_on_where_it_was_broken_off(houses: tuple[Path, Any, Any, Any], tmp_path: Path) -> None:
+    image, drawn, area, whole = houses
+    options = {**MASKS, "labelled": area, "epochs": 2}
+    killer = Killer()
+    with pytest.raises(Killed):
+        geoseg.train(image, drawn, tmp_path / "town", progress=killer, **options)
+    assert killer.said[-1] == "epoch 2 of 2, F1 0.000, best 0.000"
+    resumed: Any = geoseg.train(image, drawn, tmp_path / "town", **options)
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
+    first, second = (load_file(result.folder / "weights.safetensors") for result in (whole, resumed))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_mask_rcnn_is_taught_on(houses: tuple[Path, Any, Any, Any], tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from geoseg.training.starting import start_network
+
+    image, drawn, area, old = houses
+    options = {**MASKS, "labelled": area, "class_name": "House", "epochs": 1}
+    on: Any = geoseg.train(image, drawn, tmp_path / "on", start=old.folder, **options)
     assert [row["epoch"] for row in on.history] == [0, 1]
-    state, old = (load_file(folder / "weights.safetensors") for folder in (on.folder, whole.folder))
-    norms = [name for name in old if name.endswith("running_mean")]
-    assert all(torch.equal(state[name], old[name]) for name in norms)
+    before = load_file(old.folder / "weights.safetensors")
+    after = load_file(on.folder / "weights.safetensors")
+    norms = [name for name in before if name.endswith("running_mean")]
+    assert norms
+    assert all(torch.equal(after[name], before[name]) for name in norms)
+    other = replace(old.spec, classes=(geoseg.ClassInfo(0, "barn"), geoseg.ClassInfo(1, "shed")))
+    state = start_network(other, str(old.folder)).state_dict()
+    changed = {name for name in before if not torch.equal(state[name], before[name])}
+    heads = ("network.roi_heads.box_predictor", "network.roi_heads.mask_predictor.mask_fcn_logits")
+    assert changed
+    assert all(name.startswith(heads) for name in changed)
 
 
 def test_mask_rcnn_is_told_of_no_object_where_nothing_is_known(tmp_path: Path) -> None:

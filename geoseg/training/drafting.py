@@ -13,6 +13,7 @@ from geoseg.errors import OptionError
 from geoseg.packages import ModelSpec
 from geoseg.scene import Scene
 from geoseg.training.course import Course
+from geoseg.training.object_scores import SURE
 from geoseg.training.samples import Ground, Split
 
 __all__ = ["divisor_of", "draft", "statistics"]
@@ -152,6 +153,7 @@ def _network(
         "arguments": given,
         "task": "instance-segmentation" if objects else "semantic-segmentation",
         "decoding": _DECODING[course.objects],
+        **({"min_score": SURE} if objects else {}),  # as it is measured
     }
 
 
