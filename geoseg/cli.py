@@ -31,8 +31,6 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.command("train")(train)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
-_KEPT = {"train": "What was learned up to the last whole epoch is kept beside the package, in its .partial folder"}
-"""What is left when a verb is stopped, where that is not blocks."""
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output folder; must not be there yet.")]
@@ -247,9 +245,7 @@ def main(arguments: list[str] | None = None) -> None:
     except typer.Exit as stop:
         code = stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        verb = next(iter(sys.argv[1:] if arguments is None else arguments), "")
-        kept = _KEPT.get(verb, "Finished blocks are kept")
-        _complain(f"Stopped. {kept}: run the same command again to go on.")
+        _complain(f"Stopped. {_what_is_kept(sys.argv[1:] if arguments is None else arguments)}")
         code = 1
     except GeosegError as error:
         _complain(f"Error: {error}")
@@ -264,6 +260,17 @@ def main(arguments: list[str] | None = None) -> None:
             _complain(f"Error: {type(error).__name__}: {error}.{hint}")
             code = 1
     sys.exit(code or 0)
+
+
+def _what_is_kept(arguments: list[str]) -> str:
+    if arguments[:1] != ["train"]:
+        return "Finished blocks are kept: run the same command again to go on."
+    if "--few" in arguments:
+        return "Nothing is written."
+    return (
+        "What was learned up to the last whole epoch is kept beside the package, in its .partial folder: run the same "
+        "command again to go on."
+    )
 
 
 def _complain(message: str) -> None:

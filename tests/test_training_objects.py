@@ -181,8 +181,28 @@ def test_outside_of_the_labelled_area_nothing_is_known(plain: Scene) -> None:
     (labels,) = read_objects([table([cell(1, 1, 7, 7)])], [plain], areas=area)
     numbers, _ = labels.number(plain.geobox[:8, :8])
     assert (numbers == 256).sum() == 18  # the part in the area counts
-    with pytest.raises(OptionError, match="no object of plain lies in --labelled"):
+    with pytest.raises(OptionError, match="none lies in --labelled"):
         read_objects([table([cell(1, 1, 7, 7)])], [plain], areas=[table([cell(20, 20, 30, 30)])])
+
+
+def test_an_image_without_objects_is_background_where_all_was_drawn(plain: Scene, tmp_path: Path) -> None:
+    with rasterio.open(tmp_path / "east.tif", "w", driver="GTiff", width=40, height=40, count=1, dtype="uint8", crs=CRS,
+                       transform=Affine(1, 0, X0 + 40, 0, -1, Y0)) as file:  # fmt: skip
+        file.write(np.ones((1, 40, 40), np.uint8))
+    east = open_scene(tmp_path / "east.tif")
+    drawn = table([cell(1, 1, 7, 7)])
+    for width in (None, 1.0):
+        west, other = read_objects([drawn, drawn], [plain, east], boundary_px=width)
+        assert west.burn(plain.geobox).any()
+        assert not other.burn(east.geobox).any()
+        assert other.classes == west.classes
+    assert not other.number(east.geobox)[0].any()
+    area = table([cell(0, 0, 20, 20)])
+    assert read_objects([drawn, drawn], [plain, east], areas=[area, area])[1] is None  # nothing is known there
+    with pytest.raises(OptionError, match="must lie on the image"):  # this file is for this image
+        read_objects([drawn, drawn.copy()], [plain, east])
+    with pytest.raises(OptionError, match="must lie on the image"):
+        read_objects([table([cell(900, 900, 907, 907)])] * 2, [plain, east])
 
 
 def test_several_classes_share_one_boundary(plain: Scene) -> None:
@@ -295,13 +315,25 @@ def town(folder: Path, rows: int, cols: int) -> tuple[Path, gpd.GeoDataFrame]:
     return write_image(folder / "town.tif", np.clip(image, 1, 255).astype(np.uint8)), table(shapes)
 
 
+class Teller(Progress):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def stage(self, name: str, total: int | None = None, unit: str = "px") -> None:
+        self.said.append(name)
+
+
 def test_a_boundary_network_learns_houses(tmp_path: Path) -> None:
     image, drawn = town(tmp_path, 192, 192)
     drawn.to_file(tmp_path / "houses.gpkg")
     options: dict[str, Any] = {**TINY, "epochs": 5, "rate": 5e-3, "precision": "bf16"}
-    result: Any = geoseg.train(
-        image, tmp_path / "houses.gpkg", tmp_path / "houses", objects="boundary", class_name="house", **options
-    )
+    told = Teller()
+    options |= {"objects": "boundary", "class_name": "house", "progress": told}
+    result: Any = geoseg.train(image, tmp_path / "houses.gpkg", tmp_path / "houses", **options)
+    best = max(row["miou"] for row in result.history[:-1])
+    assert told.said[-3] == f"epoch 5 of 5, mIoU {result.history[-2]['miou']:.3f}, best {best:.3f}"
     assert [info.name for info in result.spec.classes] == ["background", "house", "house boundary"]
     assert (result.spec.task, result.spec.decoding) == ("semantic-segmentation", "boundary")
     assert read_spec(result.folder).decoding == "boundary"
@@ -330,14 +362,8 @@ class Killed(Exception):
     pass
 
 
-class Killer(Progress):
-    """Breaks a run off in its second epoch, and remembers what was said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def stage(self, name: str, total: int | None = None, unit: str = "px") -> None:
-        self.said.append(name)
+class Killer(Teller):
+    """Breaks a run off in its second epoch."""
 
     def advance(self, pixels: int) -> None:
         if self.said[-1].startswith("epoch 2"):
@@ -452,6 +478,8 @@ def test_what_objects_cannot_be_learned_from(tmp_path: Path) -> None:
     refused(OptionError, "network is Unet", objects="maskrcnn", start="landcover-aerial")
     refused(OptionError, "network is MaskRCNN", objects="boundary", architecture="MaskRCNN")
     refused(OptionError, "must be one of resnet18", objects="maskrcnn", encoder="vgg")
+    kinds = drawn.assign(kind=["barn", "shed"] * (len(drawn) // 2))
+    refused(OptionError, "one class of objects.* 2: barn, shed", kinds, objects="boundary", column="kind")
     refused(OptionError, "fp16 needs a GPU", precision="fp16")
     refused(OptionError, "--precision must be one of 32, bf16, fp16", precision="8")
     refused(OptionError, "must lie on the image", table([shapely.box(0, 0, 9, 9)]), objects="boundary")

@@ -62,6 +62,11 @@ def draft(
             f"Labels need at least two classes, but there is only {found[0].name!r}. Draw examples of what is not "
             f"{found[0].name!r} as well."
         )
+    if len(found) > 3 and course.objects == "boundary":
+        raise OptionError(
+            f"A boundary network has one class of objects, but the labels have {len(found) - 2}: "
+            f"{', '.join(info.name for info in found[1:-1])}. Leave out --class-column, or give --objects maskrcnn."
+        )
     names = ", ".join(scene.name for scene in scenes)
     description = f"Trained on {names[:80]} by geoseg train."
     if base is not None:

@@ -30,7 +30,7 @@ from geoseg.scene import Scene
 from geoseg.training.lookup import look_up
 from geoseg.zones import move_areas
 
-__all__ = ["UNLABELLED", "Labels", "read_labels"]
+__all__ = ["UNLABELLED", "ElsewhereError", "Labels", "read_any", "read_labels"]
 
 UNLABELLED = NODATA
 """The value of a pixel that nobody has labelled."""
@@ -39,6 +39,10 @@ _NAMES = ("class_name", "classname", "class", "label", "name", "type")
 """Columns that are taken for the class when none is named, the first one that is there."""
 _COLORS = ("color", "colour")
 _STRAIGHT_PX = 0.1
+
+
+class ElsewhereError(OptionError):
+    """Labels do not lie on the scene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,12 +356,12 @@ def _chosen(known: list[str], here: list[str], wanted: Sequence[str] | None, nam
     return list(wanted)
 
 
-def _elsewhere(name: str, labels: Any, scene: Scene, image: Any, crs: str) -> OptionError:
+def _elsewhere(name: str, labels: Any, scene: Scene, image: Any, crs: str) -> ElsewhereError:
     def text(bounds: Any) -> str:
         west, south, east, north = (f"{float(v):.10g}" for v in bounds)
         return f"x {west} to {east}, y {south} to {north}"
 
-    return OptionError(
+    return ElsewhereError(
         f"Labels must lie on the image, but {name} covers {text(labels)}, and {scene.name} covers {text(image)} (both "
         f"in {crs}). Check that they are of the same place, and that the CRS of both is right."
     )

@@ -105,17 +105,17 @@ class ObjectLesson(BaseLesson):
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
         """Count what is right."""
-        images, truth = batch
-        for output, numbers in zip(self.averaged(images), truth, strict=True):
-            self.counts += count_matches(*_pair(output, numbers, self.channels), self.channels - 1)
+        for image, numbers in zip(*batch, strict=True):
+            self.counts += count_matches(*_pair(self.averaged, image, numbers, self.channels), self.channels - 1)
 
     def score(self) -> float:
         """F1 of all objects together."""
         return float(np.nan_to_num(f1_of(self.counts.sum(axis=0))))
 
 
-def _pair(output: dict[str, torch.Tensor], numbers: torch.Tensor, channels: int) -> tuple[Found, Found]:
-    """What was found and what was drawn in a window, where something is known."""
+def _pair(network: torch.nn.Module, image: torch.Tensor, numbers: torch.Tensor, channels: int) -> tuple[Found, Found]:
+    """What is found and what was drawn in a window, where something is known."""
+    (output,) = network(image[None])  # one at a time: masks of a whole batch, at full size, would fill the memory
     known = (numbers != UNLABELLED).cpu().numpy()
     scores = output["scores"].float().cpu().numpy()
     sure = scores >= SURE
@@ -146,8 +146,8 @@ def examine_objects(network: torch.nn.Module, windows: ObjectWindows, *, batch: 
     number = 0
     with torch.inference_mode():
         for images, truth in DataLoader(windows, batch_size=batch):
-            for output, numbers in zip(network(images.to(device)), truth, strict=True):
-                pair = _pair(output, numbers, channels)
+            for image, numbers in zip(images.to(device), truth, strict=True):
+                pair = _pair(network, image, numbers, channels)
                 here = count_matches(*pair, channels - 1)
                 counts += here
                 worst.append((-int(here[:, 1:].sum()), number, pair))

@@ -21,8 +21,8 @@ from rasterio.features import rasterize
 from geoseg.classes import ClassInfo
 from geoseg.errors import OptionError
 from geoseg.scene import Scene
-from geoseg.training.labels import UNLABELLED, Labels, read_any
-from geoseg.training.samples import all_classes
+from geoseg.training.labels import UNLABELLED, Labels
+from geoseg.training.samples import all_classes, read_each
 
 __all__ = ["FIRST_NUMBER", "BoundaryLabels", "ObjectLabels", "read_objects", "separate"]
 
@@ -153,7 +153,7 @@ def read_objects(
     column: str | None = None,
     name: str | None = None,
     boundary_px: float | None = None,
-) -> tuple[ObjectLabels, ...]:
+) -> tuple[ObjectLabels | None, ...]:
     """Read objects that were drawn on scenes.
 
     Parameters
@@ -174,7 +174,8 @@ def read_objects(
     Returns
     -------
     tuple
-        The objects of each scene, all with the same classes: background, the classes of objects, boundary.
+        The objects of each scene, all with the same classes: background, the classes of objects, boundary. Where one
+        file is for all scenes, a scene without an object is background; without a labelled area it is None.
 
     Raises
     ------
@@ -198,16 +199,21 @@ def read_objects(
             f"Objects have one class, {name!r}, or a column with it, {column!r}, not both. Leave one out."
         )
     single = None if column is not None else name or "object"
-    read = [_polygons(source, scene, column, single) for source, scene in zip(sources, scenes, strict=True)]
-    inside = [None] * len(read) if areas is None else [_area(*pair) for pair in zip(areas, scenes, strict=True)]
-    classes = _classes_of(read, boundary_px is not None)
-    value = {info.name.casefold(): info.value for info in classes}
-    out = []
-    for one, area, scene in zip(read, inside, scenes, strict=True):
-        labels = _separated(one, classes, value, area)
-        _check_inside(labels, scene)
-        out.append(labels if boundary_px is None else _with_boundary(labels, scene.geobox, boundary_px))
-    return tuple(out)
+    read = read_each(sources, scenes, column=column, single=single)
+    inside = [None] * len(read) if areas is None else read_each(areas, scenes, single="labelled")
+    _refuse_rasters(read, sources, inside, areas)
+    classes = _classes_of([one for one in read if one is not None], boundary_px is not None)
+    drawn = [
+        None if areas is not None and area is None else _separated(one, scene, classes, area)
+        for one, scene, area in zip(read, scenes, inside, strict=True)
+    ]
+    _check_inside(drawn)
+    if boundary_px is None:
+        return tuple(drawn)
+    return tuple(
+        None if labels is None else _with_boundary(labels, scene.geobox, boundary_px)
+        for labels, scene in zip(drawn, scenes, strict=True)
+    )
 
 
 def separate(shapes: np.ndarray) -> np.ndarray:
@@ -232,24 +238,25 @@ def separate(shapes: np.ndarray) -> np.ndarray:
     return out
 
 
-def _polygons(source: Any, scene: Scene, column: str | None, single: str | None) -> Labels:
-    labels = read_any(source, scene, column=column, single=single)
-    if labels.raster is not None:
-        raise OptionError(
-            f"Objects are learned from polygons, each one an object, but {os.fspath(source)} is a raster, which does "
-            "not tell where one object ends and the next begins. Give polygons, or learn classes: leave out --objects."
-        )
-    return labels
-
-
-def _area(source: Any, scene: Scene) -> Labels:
-    labels = read_any(source, scene, single="labelled")
-    if labels.raster is not None:
-        raise OptionError(
-            f"The area where everything was drawn is given by polygons, but {os.fspath(source)} is a raster. Change "
-            "--labelled."
-        )
-    return labels
+def _refuse_rasters(
+    read: Sequence[Labels | None],
+    sources: Sequence[Any],
+    inside: Sequence[Labels | None],
+    areas: Sequence[Any] | None,
+) -> None:
+    for labels, source in zip(read, sources, strict=True):
+        if labels is not None and labels.raster is not None:
+            raise OptionError(
+                f"Objects are learned from polygons, each one an object, but {os.fspath(source)} is a raster, which "
+                "does not tell where one object ends and the next begins. Give polygons, or learn classes: leave out "
+                "--objects."
+            )
+    for labels, source in zip(inside, areas or [None] * len(inside), strict=True):
+        if labels is not None and labels.raster is not None:
+            raise OptionError(
+                f"The area where everything was drawn is given by polygons, but {os.fspath(source)} is a raster. "
+                "Change --labelled."
+            )
 
 
 def _classes_of(read: Sequence[Labels], boundary: bool) -> tuple[ClassInfo, ...]:
@@ -267,20 +274,32 @@ def _classes_of(read: Sequence[Labels], boundary: bool) -> tuple[ClassInfo, ...]
     return (ClassInfo(0, _BACKGROUND, _BACKGROUND_COLOR), *inner, *outer)
 
 
-def _separated(one: Labels, classes: tuple[ClassInfo, ...], value: dict[str, int], area: Labels | None) -> ObjectLabels:
+def _separated(one: Labels | None, scene: Scene, classes: tuple[ClassInfo, ...], area: Labels | None) -> ObjectLabels:
+    """Objects that share no ground, with the values of the classes."""
+    crs = scene.geobox.crs.proj  # type: ignore[union-attr]
+    if one is None:
+        empty = {"class": np.array([], np.int64), "class_name": np.array([], object)}
+        return ObjectLabels(classes, gpd.GeoDataFrame(empty, geometry=[], crs=crs), area=area)
+    value = {info.name.casefold(): info.value for info in classes}
     frame = one.frame.copy()
     frame["class"] = frame["class_name"].map(lambda name: value[name.casefold()]).astype(np.int64)
-    frame = frame.set_geometry(gpd.GeoSeries(separate(np.asarray(frame.geometry.values, object)), crs=frame.crs))
+    frame = frame.set_geometry(gpd.GeoSeries(separate(np.asarray(frame.geometry.values, object)), crs=crs))
     seen = ~frame.geometry.is_empty.to_numpy()
     frame = frame[seen].reset_index(drop=True)
     return ObjectLabels(classes, frame, dropped=one.dropped + int((~seen).sum()), area=area)
 
 
-def _check_inside(labels: ObjectLabels, scene: Scene) -> None:
-    if labels.area is not None and not len(labels.frame.sindex.query(labels.area.frame.union_all(), "intersects")):
+def _check_inside(drawn: Sequence[ObjectLabels | None]) -> None:
+    there = [labels for labels in drawn if labels is not None]
+    if not any(
+        len(labels.frame)
+        if labels.area is None
+        else len(labels.frame.sindex.query(labels.area.frame.union_all(), "intersects"))
+        for labels in there
+    ):
         raise OptionError(
-            f"Objects must lie where everything was drawn, but no object of {scene.name} lies in --labelled. Check "
-            "that both are of the same place."
+            "Objects must lie where everything was drawn, but none lies in --labelled. Check that both are of the same "
+            "place."
         )
 
 

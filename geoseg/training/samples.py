@@ -18,9 +18,9 @@ from geoseg.classes import ClassInfo
 from geoseg.errors import OptionError
 from geoseg.scene import Scene
 from geoseg.tiling import reflect
-from geoseg.training.labels import UNLABELLED, Labels, natural
+from geoseg.training.labels import UNLABELLED, ElsewhereError, Labels, natural, read_any
 
-__all__ = ["Ground", "Split", "Window", "all_classes", "split_ground"]
+__all__ = ["Ground", "Split", "Window", "all_classes", "read_each", "split_ground"]
 
 _BLOCK_TILES = (4, 3, 2, 1)
 """Sides of a block in tiles: the first is taken that every class allows and that gives blocks enough."""
@@ -35,6 +35,41 @@ def all_classes(labels: Sequence[Labels]) -> tuple[ClassInfo, ...]:
         found.setdefault(info.name.casefold(), info)
     ordered = sorted(found.values(), key=lambda info: natural(info.name))
     return tuple(ClassInfo(i, info.name, info.color) for i, info in enumerate(ordered))
+
+
+def read_each(
+    sources: Sequence[Any], scenes: Sequence[Scene], *, column: str | None = None, single: str | None = None
+) -> list[Labels | None]:
+    """The labels of several scenes; None where one source is for all, and nothing of it is on a scene.
+
+    Parameters
+    ----------
+    sources
+        One for each scene.
+    scenes
+        On the grids to learn on.
+    column, single
+        See `geoseg.training.labels.read_any`.
+
+    Raises
+    ------
+    OptionError
+        Labels are at fault, or lie on no scene, or not on the one that they were given for.
+    """
+    common = len(scenes) > 1 and all(source is sources[0] for source in sources)
+    out: list[Labels | None] = []
+    missed: ElsewhereError | None = None
+    for source, scene in zip(sources, scenes, strict=True):
+        try:
+            out.append(read_any(source, scene, column=column, single=single))
+        except ElsewhereError as error:
+            if not common:
+                raise
+            missed = missed or error
+            out.append(None)
+    if missed is not None and not any(out):
+        raise missed
+    return out
 
 
 @dataclass(frozen=True, order=True)

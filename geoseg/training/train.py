@@ -23,9 +23,9 @@ from geoseg.scene import Scene, open_scene
 from geoseg.semantic import fit_scene
 from geoseg.training.course import Course
 from geoseg.training.drafting import divisor_of, draft, statistics
-from geoseg.training.labels import Labels, read_any
+from geoseg.training.labels import Labels
 from geoseg.training.objects import read_objects
-from geoseg.training.samples import Ground, Split, all_classes, split_ground
+from geoseg.training.samples import Ground, Split, all_classes, read_each, split_ground
 from geoseg.training.workplace import publish, refuse, same_run, work_folder
 from geoseg.training.writing import ObjectTrainResult, TrainResult, write_package
 
@@ -74,9 +74,10 @@ def train(
     ----------
     images
         What `geoseg.open_scene` takes as one image (a file, a STAC item, a mapping of bands), a folder of rasters, or a
-        list of these. Every image has labels.
+        list of these.
     labels
-        Labels as `geoseg.training.labels.read_labels` takes them: one file for all images, or a list with one each.
+        Labels as `geoseg.training.labels.read_labels` takes them: one file for all images, or a list with one each. Of
+        the file for all, images without any label are left out; with `objects` they show background.
     out
         The package's folder. It must not be there, unless `overwrite` is set; ``<out>.partial`` of a run with the same
         options that was broken off is taken up.
@@ -164,7 +165,7 @@ def train(
     if backbone is not None:
         encoder = _same_encoder(encoder, backbone.encoder, start)
     scenes = _open(images, bands, resolution, base, None if backbone is None else backbone.bands)
-    read, found = _read_labels(labels, scenes, course, labelled, column, class_name)
+    scenes, read, found = _read_labels(labels, scenes, course, labelled, column, class_name)
     spec = draft(out.name, scenes, found, base, course, architecture=architecture, encoder=encoder, arguments=arguments)
     ground = _ground(scenes, read, spec)
     split = split_ground(ground, side_px=tile_px, share=validation, seed=seed)
@@ -279,24 +280,27 @@ def _read_labels(
     labelled: Any,
     column: str | None,
     class_name: str | None,
-) -> tuple[tuple[Labels, ...], tuple[ClassInfo, ...]]:
-    """The labels of each scene, and the classes that a network has for them."""
+) -> tuple[tuple[Scene, ...], tuple[Labels, ...], tuple[ClassInfo, ...]]:
+    """The scenes where something is known, their labels, and the classes that a network has for them."""
     many = _for_each(sources, scenes, "labels")
+    found: Sequence[Labels | None]
     if course.objects is None:
-        read = tuple(read_any(source, scene, column=column) for source, scene in zip(many, scenes, strict=True))
-        return read, all_classes(read)
-    drawn = read_objects(
-        many,
-        scenes,
-        areas=None if labelled is None else _for_each(labelled, scenes, "labelled areas"),
-        column=column,
-        name=class_name,
-        boundary_px=course.boundary_px if course.objects == "boundary" else None,
-    )
-    classes = drawn[0].classes
+        found = read_each(many, scenes, column=column)
+    else:
+        found = read_objects(
+            many,
+            scenes,
+            areas=None if labelled is None else _for_each(labelled, scenes, "labelled areas"),
+            column=column,
+            name=class_name,
+            boundary_px=course.boundary_px if course.objects == "boundary" else None,
+        )
+    there = tuple(scene for scene, one in zip(scenes, found, strict=True) if one is not None)
+    read = tuple(one for one in found if one is not None)
+    classes = all_classes(read) if course.objects is None else read[0].classes
     if course.objects == "maskrcnn":  # which has no class for the background
         classes = tuple(replace(info, value=i) for i, info in enumerate(classes[1:]))
-    return drawn, classes
+    return there, read, classes
 
 
 def _for_each(sources: Any, scenes: Sequence[Scene], what: str) -> list[Any]:
