@@ -155,8 +155,8 @@ def train(
     base = read_spec(str(start)) if is_package(start) else None
     if rate is None:
         rate = _RATE_ON if base is not None else _RATE_OBJECTS if objects == "maskrcnn" else _RATE
-    taught = (objects, boundary_px, precision)
-    course = Course(epochs, minutes, tile_px, batch, rate, loss, seed, validation, vary, balance, *taught)
+    how = {"objects": objects, "boundary_px": boundary_px, "precision": precision}
+    course = Course(epochs, minutes, tile_px, batch, rate, loss, seed, validation, vary, balance, **how)  # type: ignore[arg-type]
     device, out = choose_device(device), Path(out)
     _check_together(course, device, start, labelled, class_name)
     refuse(out, overwrite)
