@@ -24,6 +24,7 @@ _HOME = {
     "class_areas": "geoseg.areas",
     "class_map": "geoseg.classmap",
     "classify": "geoseg.semantic",
+    "detect": "geoseg.instance",
     "list_models": "geoseg.model",
     "load_model": "geoseg.networks",
     "map_scene": "geoseg.pipeline",

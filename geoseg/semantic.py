@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from geoseg.ahead import ahead
 from geoseg.classes import NODATA
 from geoseg.errors import MismatchError, OptionError, SceneError
 from geoseg.model import Model, ModelSpec
-from geoseg.tiling import Block, Tile, Tiling, reflect
+from geoseg.reading import iter_tiles
+from geoseg.tiling import Block, Tile, Tiling
 
 if TYPE_CHECKING:
     from geoseg.scene import Scene
 
-__all__ = ["Plan", "classify", "fit_scene", "make_plan"]
+__all__ = ["Plan", "classify", "fit_scene", "lattice_over", "make_plan"]
 
 _DECIDED_ROWS = 64  # at once: deciding takes some twenty bytes a pixel
 
@@ -155,37 +155,10 @@ class Plan:
 
     def _tiles(self, block: Block) -> Iterator[tuple[Tile, np.ndarray, np.ndarray]]:
         """The tiles of a block that have a valid pixel, in lattice order, with their pixels and validity."""
-        for strip in ahead(self._strips(block)):
-            for col in self.tiling.tile_cols(block):
-                tile = self.tiling.tile(strip.lattice_row, col)
-                values, valid = strip.cut(tile)
-                if valid.any():
-                    yield tile, values, valid
-
-    def _strips(self, block: Block) -> Iterator[_Strip]:
-        """The rows of pixels under each row of tiles; the rows that two of them share are read once."""
-        rows, cols = self.tiling.window(block)
-        values, valid = np.empty((0, 0, 0)), np.empty((0, 0), bool)
-        top = rows.start
-        for lattice_row in self.tiling.tile_rows(block):
-            first = self.tiling.tile(lattice_row, 0).top_px
-            start, stop = max(first, 0), min(first + self.tiling.tile_px, rows.stop)
-            if not len(valid):
-                values, valid = self._read(slice(start, stop), cols)
-            else:
-                values, valid = values[:, start - top :], valid[start - top :]
-                if stop > start + len(valid):  # else a margin past the scene's end is all that is new
-                    more, more_valid = self._read(slice(start + len(valid), stop), cols)
-                    values, valid = (
-                        np.concatenate([values, more], axis=1),
-                        np.concatenate([valid, more_valid]),
-                    )
-            top = start
-            yield _Strip(lattice_row, start, cols.start, values, valid, self.tiling)
-
-    def _read(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
-        pixels = self.scene.read(rows, cols)
-        return _rescale(pixels.values, self.value_range, self.model.spec.dtype), pixels.valid
+        rows, cols = self.tiling.tile_rows(block), self.tiling.tile_cols(block)
+        return iter_tiles(
+            self.scene, self.tiling, rows, cols, value_range=self.value_range, dtype=self.model.spec.dtype
+        )
 
 
 def make_plan(
@@ -205,6 +178,11 @@ def make_plan(
             f"A land-cover map needs a model for semantic-segmentation, but {spec.name} is for {spec.task}."
         )
     fitted = fit_scene(scene, spec, resolution=resolution, value_range=value_range)
+    return Plan(fitted, model, lattice_over(fitted, spec, tile_px, overlap_px, block_px), value_range)
+
+
+def lattice_over(scene: Scene, spec: ModelSpec, tile_px: int | None, overlap_px: int | None, block_px: int) -> Tiling:
+    """The lattice over a scene that a model recommends, or with another tile side or overlap."""
     tile = spec.tile_px if tile_px is None else tile_px
     if tile % spec.divisor:
         raise OptionError(
@@ -212,8 +190,7 @@ def make_plan(
         )
     overlap = min(spec.overlap_px, tile // 2) if overlap_px is None else overlap_px
     margin = min(spec.margin_px, overlap // 2)
-    tiling = Tiling((fitted.geobox.shape[0], fitted.geobox.shape[1]), tile, overlap, margin, block_px)
-    return Plan(fitted, model, tiling, value_range)
+    return Tiling((scene.geobox.shape[0], scene.geobox.shape[1]), tile, overlap, margin, block_px)
 
 
 def fit_scene(
@@ -261,39 +238,6 @@ def _second_date(scene: Scene, spec: ModelSpec) -> str:
     if not any(band.endswith("_2") for band in spec.bands) or any(band.endswith("_2") for band in scene.bands):
         return ""
     return "It looks at two dates: give the other one with --second second.tif, or stack both in one file. "
-
-
-def _rescale(values: np.ndarray, value_range: tuple[float, float] | None, dtype: str) -> np.ndarray:
-    if value_range is None:
-        return values
-    low, high = value_range
-    lowest, highest = (0.0, 1.0) if np.dtype(dtype).kind == "f" else (0.0, float(np.iinfo(dtype).max))
-    scaled = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * (highest - lowest) + lowest
-    scaled = np.nan_to_num(scaled)  # NaN is invalid already; any number will do
-    return (np.rint(scaled) if np.dtype(dtype).kind != "f" else scaled).astype(dtype)
-
-
-@dataclass(frozen=True)
-class _Strip:
-    """The pixels under one row of tiles of a block."""
-
-    lattice_row: int
-    top_px: int
-    left_px: int
-    values: np.ndarray
-    valid: np.ndarray
-    tiling: Tiling
-
-    def cut(self, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
-        """The pixels (band, row, col) and validity of a tile, reflected where it reaches past the scene."""
-        side, (height, width) = self.tiling.tile_px, self.tiling.shape
-        top, left = tile.top_px - self.top_px, tile.left_px - self.left_px
-        if top >= 0 and left >= 0 and tile.top_px + side <= height and tile.left_px + side <= width:
-            window: tuple[Any, Any] = slice(top, top + side), slice(left, left + side)
-        else:
-            rows = reflect(tile.top_px, side, height) - self.top_px
-            window = rows[:, None], reflect(tile.left_px, side, width) - self.left_px
-        return self.values[:, *window], self.valid[window]
 
 
 class _Canvas:

@@ -141,13 +141,14 @@ def test_objects_of_one_pixel_and_of_none() -> None:
     assert len(decode_yolo_seg(one_object(8, 8, 9, 9)[:, :0], ones, valid, classes=1)) == 0
 
 
-def test_an_object_with_a_hole_and_a_box_beyond_the_tile() -> None:
+@pytest.mark.parametrize("size", [8, 40, 1e30])
+def test_an_object_with_a_hole_and_a_box_beyond_the_tile(size: float) -> None:
     mask = np.ones((2, 8, 8), np.float32)
     mask[1] = 0
     mask[1, 3:5, 3:5] = -2  # with both weights 1: positive but in the middle
     valid = np.ones((8, 8), bool)
     valid[0, 2:4] = False
-    predictions = np.array([[4], [4], [40], [40], [1], [1], [1]], np.float32)
+    predictions = np.array([[4], [4], [size], [size], [1], [1], [1]], np.float32)
     found = decode_yolo_seg(predictions, mask, valid, classes=1)
     expected = valid.copy()
     expected[3:5, 3:5] = False

@@ -26,6 +26,7 @@ from geoseg.networks import build_network, load_model, load_together
 from geoseg.networks.checking import check_package, sample_tiles
 from geoseg.networks.exporting import export_onnx
 from geoseg.networks.importing import import_model
+from geoseg.networks.running import predict_in_batches
 from geoseg.objects import Instances
 from geoseg.packages import read_spec, write_package
 
@@ -143,7 +144,7 @@ def as_lists(found: Instances) -> list[list[float]]:
 def test_known_objects_come_out(yolo: Path) -> None:
     spec = read_spec(yolo)
     assert (spec.task, spec.decoding, spec.std, spec.divisor) == ("instance-segmentation", "yolo-seg", (255.0,) * 3, 64)
-    assert "".join(item["name"] for item in spec.to_item()["properties"]["mlm:output"]) == "objects"
+    assert [output["name"] for output in spec.to_item()["properties"]["mlm:output"]] == ["objects"]
     model = load_model(yolo, device="cpu", threads=2)
     assert isinstance(model, InstanceModel)
     assert model.in_flight == 3
@@ -178,8 +179,8 @@ def test_batches_of_any_size(free: bool, tmp_path: Path) -> None:
     model = load_model(made, device="cpu", threads=1)
     tiles = random_tiles(3, 3)
     alone = [as_lists(found) for _, found in model.find(tiles)]
-    together = model._forward(np.stack([t[1] for t in tiles]), np.stack([t[2] for t in tiles]))
-    assert [as_lists(found) for found in together] == alone
+    together = predict_in_batches(tiles, model._forward, 2)  # as on a GPU
+    assert [as_lists(found) for _, _, found in together] == alone
 
 
 def test_mask_rcnn_finds_what_torchvision_s_own_pasting_gives(rcnn: Path) -> None:
@@ -191,6 +192,9 @@ def test_mask_rcnn_finds_what_torchvision_s_own_pasting_gives(rcnn: Path) -> Non
     assert [as_lists(f) for _, f in load_model(rcnn, device="cpu", threads=3).find(tiles)] == [
         as_lists(f) for f in found
     ]
+    for (_, _, one), other in zip(predict_in_batches(tiles, model._forward, 2), found, strict=True):
+        np.testing.assert_allclose(one.score, other.score, atol=1e-4)
+        np.testing.assert_allclose(one.pixels, other.pixels, atol=3)
     for (_, pixels, valid), instances in zip(tiles, found, strict=True):
         scaled = torch.from_numpy(np.where(valid, (pixels.astype(np.float32) - 127.5) / 50, 0).astype(np.float32))
         with torch.inference_mode():
@@ -205,6 +209,17 @@ def test_mask_rcnn_finds_what_torchvision_s_own_pasting_gives(rcnn: Path) -> Non
         assert (masks == (soft[there] > 0.5))[clear].all()
         assert clear[:, valid].mean() > 0.9
         assert not masks[:, ~valid].any()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_a_tile_s_objects_depend_on_the_tile_alone(rcnn: Path) -> None:
+    tiles = random_tiles(2, 5)
+    model = load_model(rcnn, device="cuda", batch=2)
+    together = {key: as_lists(found) for key, found in model.find(tiles)}
+    for tile in tiles:
+        ((key, found),) = model.find([tile])
+        assert as_lists(found) == together[key]
 
 
 def test_the_same_in_a_fresh_process_and_after_travelling(yolo: Path, rcnn: Path) -> None:

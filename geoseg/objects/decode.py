@@ -156,13 +156,13 @@ def decode_yolo_seg(
     kept = keep_best(boxes, score[chosen], channel[chosen], max_overlap=max_overlap)
     chosen, boxes = chosen[kept], boxes[kept]
 
-    edges = np.ceil(boxes - np.float32(0.5)).astype(np.int64)  # the first pixel whose centre is not before the edge
+    edges = np.ceil(boxes - np.float32(0.5))  # the first pixel whose centre is not before the edge
     rows, cols = edges[:, 1::2].clip(0, valid.shape[0]), edges[:, 0::2].clip(0, valid.shape[1])
     weights = np.ascontiguousarray(predictions[4 + classes :, chosen].T, np.float32)
     runs, first = paste_sums(
         weights,
         np.ascontiguousarray(prototypes, np.float32),
-        np.concatenate([rows, cols], axis=1),
+        np.concatenate([rows, cols], axis=1).astype(np.int64),
         np.float32(0),
         np.ascontiguousarray(valid, bool),
     )

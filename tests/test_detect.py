@@ -1,0 +1,109 @@
+"""`detect`: a scene and a model → each object once, lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+import rasterio
+from objects_truth import draw_truth, instances_in, quality
+from rasterio.transform import from_origin
+
+import geoseg
+from geoseg.classes import ClassInfo
+from geoseg.errors import MismatchError
+from geoseg.model import InstanceModel, ModelSpec, read_spec
+from geoseg.objects import Instances
+from geoseg.tiling import Tiling
+
+SPEC = ModelSpec(
+    "perfect",
+    bands=("number",),
+    mean=(0,),
+    std=(1,),
+    classes=(ClassInfo(3, "building", "#c0392b"),),
+    dtype="uint16",
+    resolution_m=1,
+    resolution_range_m=(0.5, 2),
+    tile_px=256,
+    overlap_px=64,
+    margin_px=8,
+    task="instance-segmentation",
+    decoding="maskrcnn",
+)
+
+
+class Perfect:
+    """Sees the objects that are drawn into the pixels, in pieces."""
+
+    in_flight = 1
+
+    def __init__(self, tiling: Tiling, spec: ModelSpec = SPEC) -> None:
+        self.spec, self.tiling = spec, tiling
+        self.tiles = 0
+
+    def find(self, tiles: Iterable[tuple[Any, np.ndarray, np.ndarray]]) -> Iterator[tuple[Any, Instances]]:
+        for tile, pixels, _ in tiles:
+            self.tiles += 1
+            yield tile, instances_in(pixels[0].astype(np.int32), self.tiling, tile, how="pieces")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    truth = draw_truth(800, want=250)
+    path = tmp_path_factory.mktemp("detect") / "truth.tif"
+    profile = {"driver": "GTiff", "height": 800, "width": 800, "count": 1, "dtype": "uint16", "crs": "EPSG:32632"}
+    with rasterio.open(path, "w", **profile, transform=from_origin(500_000, 5_000_000, 1, 1)) as file:
+        file.write(truth.astype(np.uint16), 1)
+        file.set_band_description(1, "number")
+    return path, truth
+
+
+def perfect(shape: tuple[int, int] = (800, 800)) -> Perfect:
+    return Perfect(Tiling(shape, tile_px=256, overlap_px=64, margin_px=8))
+
+
+def test_each_object_once_and_blocks_change_nothing(drawn: tuple[Path, np.ndarray]) -> None:
+    path, truth = drawn
+    scene = geoseg.open_scene(path, bands="number=1")
+    model = perfect()
+    assert isinstance(model, InstanceModel)
+    found = geoseg.detect(scene, model)
+    assert model.tiles == 0  # nothing is computed yet
+    objects, table = dask.compute(found.map["object"], found.table)
+    assert model.tiles == 16  # each tile once
+    assert objects.dtype == np.uint32
+    assert objects.odc.geobox == scene.geobox
+    extra, pq = quality(truth, objects.to_numpy().astype(np.int64))
+    assert extra == 0
+    assert pq >= 0.99
+    assert table["object_id"].tolist() == list(range(1, 251))
+    assert np.array_equal(table["pixels"], np.bincount(objects.to_numpy().ravel())[1:])
+    assert set(table["class_name"]) == {"building"}
+    other = geoseg.detect(scene, perfect(), block_px=210)
+    others, again = dask.compute(other.map["object"], other.table)
+    assert np.array_equal(objects, others)
+    assert table.equals(again)
+
+
+def test_a_model_of_classes_finds_no_objects(drawn: tuple[Path, np.ndarray]) -> None:
+    scene = geoseg.open_scene(drawn[0], bands="number=1")
+    with pytest.raises(MismatchError, match="instance-segmentation, but landcover-aerial is for semantic"):
+        geoseg.detect(scene, Perfect(Tiling((1, 1)), read_spec("landcover-aerial")))
+    with pytest.raises(MismatchError, match="perfect"):
+        geoseg.classify(scene, perfect())  # type: ignore[arg-type]
+
+
+def test_a_scene_without_objects(tmp_path: Path) -> None:
+    path = tmp_path / "empty.tif"
+    profile = {"driver": "GTiff", "height": 50, "width": 70, "count": 1, "dtype": "uint16", "crs": "EPSG:32632"}
+    with rasterio.open(path, "w", **profile, transform=from_origin(500_000, 5_000_000, 1, 1)) as file:
+        file.write(np.zeros((50, 70), np.uint16), 1)
+    found = geoseg.detect(geoseg.open_scene(path, bands="number=1"), perfect((50, 70)))
+    assert not found.map["object"].to_numpy().any()
+    assert list(found.table.compute().columns)[:2] == ["object_id", "class"]
+    assert len(found.table.compute()) == 0
