@@ -383,7 +383,7 @@ def houses(tmp_path_factory: pytest.TempPathFactory, short: None) -> tuple[Path,
 
 
 def test_mask_rcnn_is_written_as_a_package(houses: tuple[Path, Any, Any, Any]) -> None:
-    *_, result = houses
+    image, _, _, result = houses
     assert all(np.isfinite(row["loss"]) for row in result.history)
     spec = read_spec(result.folder)
     assert (spec.task, spec.decoding, spec.architecture) == ("instance-segmentation", "maskrcnn", "MaskRCNN")
@@ -391,7 +391,11 @@ def test_mask_rcnn_is_written_as_a_package(houses: tuple[Path, Any, Any, Any]) -
     network = build_network(spec)
     network.load_state_dict(load_file(result.folder / "weights.safetensors"))
     assert "masks" in network.eval()(torch.zeros(1, 3, 64, 64))[0]
-    assert geoseg.load_model(result.folder, device="cpu").spec.min_score == 0.5
+    model: Any = geoseg.load_model(result.folder, device="cpu")
+    assert model.spec.min_score == 0.5
+    found = geoseg.detect(open_scene(image), model)
+    assert found.map["object"].shape == (64, 192)
+    assert len(found.table.compute()) == found.map["object"].values.max()
     assert (result.folder / "report.html").read_text().count("data:image/png;base64,") > 1
     assert "F1" in (result.folder / "README.md").read_text()
     record = json.loads((result.folder / "training.json").read_text())
