@@ -490,6 +490,31 @@ def test_what_objects_cannot_be_learned_from(tmp_path: Path) -> None:
     refused(OptionError, "one file of labelled areas", objects="boundary", labelled=[drawn, drawn])
 
 
+def test_what_is_taught_on_is_decoded_as_it_is_taught(plain: Scene) -> None:
+    from dataclasses import replace
+
+    from geoseg.training.course import Course
+    from geoseg.training.drafting import draft
+
+    def made(base: Any, labels: Any, objects: str | None) -> Any:
+        given = {"architecture": None, "encoder": None, "arguments": None}
+        return draft("new", [plain], labels.classes, base, Course(objects=objects), **given)
+
+    (labels,) = read_objects([table([cell(1, 1, 7, 7)])], [plain], name="Shed", boundary_px=1.5)
+    cover = read_spec("landcover-aerial")
+    first = made(cover, labels, "boundary")
+    assert (first.decoding, first.task, first.architecture) == ("boundary", cover.task, cover.architecture)
+    assert [info.name for info in first.classes] == ["background", "Shed", "Shed boundary"]
+    own = tuple(replace(info, name=info.name.lower()) for info in first.classes)
+    again = made(replace(first, classes=own), labels, "boundary")
+    assert again.classes == own
+    turned = made(
+        replace(first, classes=(own[0], *(replace(o, value=3 - o.value) for o in own[:0:-1]))), labels, "boundary"
+    )
+    assert turned.classes == labels.classes  # the order says which is the boundary
+    assert made(first, labels, None).decoding == "classes"
+
+
 def test_a_folder_and_a_stac_item_are_images(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     image, drawn = town(tmp_path / "images", 96, 96)
