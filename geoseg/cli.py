@@ -247,7 +247,7 @@ def main(arguments: list[str] | None = None) -> None:
     except typer.Exit as stop:
         code = stop.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        _complain("Stopped. Finished blocks are kept: run the same command again to go on.")
+        _complain(f"Stopped. {_what_is_kept(sys.argv[1:] if arguments is None else arguments)}")
         code = 1
     except GeosegError as error:
         _complain(f"Error: {error}")
@@ -262,6 +262,17 @@ def main(arguments: list[str] | None = None) -> None:
             _complain(f"Error: {type(error).__name__}: {error}.{hint}")
             code = 1
     sys.exit(code or 0)
+
+
+def _what_is_kept(arguments: list[str]) -> str:
+    if arguments[:1] != ["train"]:
+        return "Finished blocks are kept: run the same command again to go on."
+    if "--few" in arguments:
+        return "Nothing is written."
+    return (
+        "What was learned up to the last whole epoch is kept beside the package, in its .partial folder: run the same "
+        "command again to go on."
+    )
 
 
 def _complain(message: str) -> None:

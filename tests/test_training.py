@@ -409,3 +409,30 @@ def test_the_command_trains_and_says_how_good_it_is(
     assert stopped.value.code == 2
     assert "'kind' is not there" in printed.err
     assert "Traceback" not in printed.err
+
+
+def test_polygons_that_reach_past_the_scene_label_nothing_there(plain: Path) -> None:
+    drawn = gpd.GeoDataFrame({"class": ["a", "b"]}, geometry=[cell(0, 0, 9, 9), cell(140, 150, 190, 190)], crs=CRS)
+    _, _, truth = ground_of(plain, drawn).read(Window(0, 136, 144), 40)
+    assert (truth[14:] == 255).all()
+    assert (truth[:, 26:] == 255).all()
+    assert (truth[4:14, 6:26] == 1).all()
+
+
+def test_an_image_without_labels_is_left_out(two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
+    from geoseg.training.course import Course
+    from geoseg.training.train import _read_labels
+
+    image, labels, _ = two_colours
+    with (
+        rasterio.open(image) as file,
+        rasterio.open(
+            tmp_path / "far.tif", "w", **{**file.profile, "transform": Affine(1, 0, X0 + 5000, 0, -1, Y0)}
+        ) as far,
+    ):
+        far.write(file.read())
+    scenes = open_scene(image), open_scene(tmp_path / "far.tif")
+    there, read, classes = _read_labels(labels, scenes, Course(), None, None, None)
+    assert there == scenes[:1]
+    assert len(read) == 1
+    assert [info.name for info in classes] == ["grass", "roof"]

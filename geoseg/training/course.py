@@ -6,13 +6,19 @@ from dataclasses import dataclass
 
 from geoseg.errors import OptionError
 
-__all__ = ["LOSSES", "VARIATIONS", "Course"]
+__all__ = ["LOSSES", "OBJECTS", "PRECISIONS", "VARIATIONS", "Course"]
 
 LOSSES = ("ce", "focal", "dice", "ce+dice")
 """Names of losses; a sum is written with a plus."""
 
 VARIATIONS = ("light", "strong")
 """How much the windows are changed at random; see `geoseg.training.vary.Variation`."""
+
+OBJECTS = ("boundary", "maskrcnn")
+"""How objects are learned: as interior, boundary and background of a semantic network, or by Mask R-CNN."""
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""How numbers are held in training, by Lightning's names."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,12 @@ class Course:
     """One of `VARIATIONS`."""
     balance: float = 0.5
     """A pixel counts by one over its class's frequency to this power: 0 all alike, 1 all classes alike."""
+    objects: str | None = None
+    """One of `OBJECTS`; None for classes of pixels."""
+    boundary_px: float = 1.5
+    """Width of the boundary of objects, pixels."""
+    precision: str = "32"
+    """One of `PRECISIONS`; with two of them convolutions are computed in half precision (autocast)."""
 
     def __post_init__(self) -> None:
         rules = {
@@ -62,6 +74,10 @@ class Course:
             f"--loss must be one of {', '.join(LOSSES)}, but is {self.loss}": self.loss in LOSSES,
             f"--vary must be one of {', '.join(VARIATIONS)}, but is {self.vary}": self.vary in VARIATIONS,
             f"--balance must be 0..1, but is {self.balance}": 0 <= self.balance <= 1,
+            f"--objects must be one of {', '.join(OBJECTS)}, but is {self.objects}": self.objects in (None, *OBJECTS),
+            f"--boundary-width must be 0.5 to 20, but is {self.boundary_px}": 0.5 <= self.boundary_px <= 20,
+            f"--precision must be one of {', '.join(PRECISIONS)}, but is {self.precision}": self.precision
+            in PRECISIONS,
             f"--seed must not be negative, but is {self.seed}": self.seed >= 0,
             f"--validation must be a share between 0 and 1, but is {self.validation}": 0 < self.validation < 1,
         }

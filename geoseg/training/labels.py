@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pyogrio
 import pyogrio.errors
-import pyproj
 import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
@@ -28,9 +27,10 @@ from geoseg.classes import NODATA, ClassInfo, check_classes
 from geoseg.classmap import classes_of, geobox_of, iter_strips, nodata_of, open_class_map
 from geoseg.errors import OptionError, SceneError
 from geoseg.scene import Scene
+from geoseg.training.lookup import look_up
 from geoseg.zones import move_areas
 
-__all__ = ["UNLABELLED", "Labels", "read_labels"]
+__all__ = ["UNLABELLED", "ElsewhereError", "Labels", "read_any", "read_labels"]
 
 UNLABELLED = NODATA
 """The value of a pixel that nobody has labelled."""
@@ -39,8 +39,10 @@ _NAMES = ("class_name", "classname", "class", "label", "name", "type")
 """Columns that are taken for the class when none is named, the first one that is there."""
 _COLORS = ("color", "colour")
 _STRAIGHT_PX = 0.1
-_PLACES = 4096
-"""Pixels a side of the windows in which a label raster is looked up."""
+
+
+class ElsewhereError(OptionError):
+    """Labels do not lie on the scene."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,11 @@ class Labels:
     values: tuple[int, ...] = field(default=())
     """The raster's values of the classes, in their order."""
 
+    @property
+    def reach(self) -> gpd.GeoDataFrame | None:
+        """Polygons outside of which nothing is labelled; None where labels may be anywhere."""
+        return self.frame if self.raster is None else None
+
     def burn(self, geobox: GeoBox) -> np.ndarray:
         """The labels on a grid.
 
@@ -72,7 +79,10 @@ class Labels:
             (row, col) uint8: class values, 255 = unlabelled. A pixel has the class of the smallest polygon that its
             centre lies in, or of the raster's pixel that its centre lies in.
         """
-        return self._burn_polygons(geobox) if self.raster is None else self._look_up(geobox)
+        if self.raster is not None:
+            table = {value: info.value for value, info in zip(self.values, self.classes, strict=True)}
+            return look_up(self.raster, geobox, table, empty=UNLABELLED)
+        return self._burn_polygons(geobox)
 
     def _burn_polygons(self, geobox: GeoBox) -> np.ndarray:
         shapes, found = np.asarray(self.frame.geometry.values, dtype=object), self.frame["class"].to_numpy()
@@ -89,32 +99,6 @@ class Labels:
             order = np.argsort(-shapely.area(shapes), kind="stable")
             pairs = ((shapes[i], int(found[i])) for i in order)
             rasterize(pairs, out=out, transform=geobox.affine, all_touched=False)
-        return out
-
-    def _look_up(self, geobox: GeoBox) -> np.ndarray:
-        rows, cols = (int(side) for side in geobox.shape)
-        out = np.full((rows, cols), UNLABELLED, dtype=np.uint8)
-        for top in range(0, rows, _PLACES):
-            for left in range(0, cols, _PLACES):
-                window = slice(top, min(top + _PLACES, rows)), slice(left, min(left + _PLACES, cols))
-                out[window] = self._look_up_window(geobox[window])
-        return out
-
-    def _look_up_window(self, geobox: GeoBox) -> np.ndarray:
-        assert self.raster is not None
-        source = geobox_of(self.raster)
-        out = np.full(tuple(geobox.shape), UNLABELLED, dtype=np.uint8)
-        row, col = _places(geobox, source)
-        inside = (row >= 0) & (row < source.shape[0]) & (col >= 0) & (col < source.shape[1])
-        if not inside.any():
-            return out
-        row, col = row[inside].astype(np.int64), col[inside].astype(np.int64)
-        part = self.raster.data[row.min() : row.max() + 1, col.min() : col.max() + 1]
-        part = np.asarray(part)[row - row.min(), col - col.min()]
-        found = np.full(part.shape, UNLABELLED, dtype=np.uint8)
-        for value, info in zip(self.values, self.classes, strict=True):
-            found[part == value] = info.value
-        out[inside] = found
         return out
 
 
@@ -182,10 +166,11 @@ def read_any(
     *,
     column: str | None = None,
     classes: Sequence[str] | None = None,
+    single: str | None = None,
 ) -> Labels:
-    """`read_labels`, but one class is enough: others may lie on other scenes."""
+    """`read_labels`, but one class is enough: others may lie on other scenes. `single` is the class of all polygons."""
     if isinstance(source, gpd.GeoDataFrame):
-        return _from_polygons(source, scene, "the table", column, classes)
+        return _from_polygons(source, scene, "the table", column, classes, single)
     path = Path(source)
     if not path.exists():
         raise OptionError(f"Labels are read from a file, but {path} is not there. Check the path.")
@@ -200,22 +185,29 @@ def read_any(
             f"{', '.join(spatial) or 'none'}. Save the layer with the labels as a file of its own."
         )
     frame = pyogrio.read_dataframe(path, layer=spatial[0])
-    return _from_polygons(frame, scene, str(path), column, classes)
+    return _from_polygons(frame, scene, str(path), column, classes, single)
 
 
 def _from_polygons(
-    frame: gpd.GeoDataFrame, scene: Scene, name: str, column: str | None, classes: Sequence[str] | None
+    frame: gpd.GeoDataFrame,
+    scene: Scene,
+    name: str,
+    column: str | None,
+    classes: Sequence[str] | None,
+    single: str | None,
 ) -> Labels:
-    column = _class_column(frame, column, name)
+    if single is None:
+        column = _class_column(frame, column, name)
     if frame.crs is None:
         raise OptionError(f"Labels need a CRS, but {name} has none. Assign the one they were drawn in.")
     shapes = _mended(np.asarray(frame.geometry.values, dtype=object), name)
-    names = _names(frame[column])
+    names = _names(frame[column]) if single is None else pd.Series([single] * len(frame), dtype=object)
     usable = np.array([shape is not None for shape in shapes], dtype=bool) & names.notna().to_numpy()
     if not usable.any():
+        where = "" if single is not None else f" (class column {column!r})"
         raise OptionError(
             f"Labels need polygons with an area and a class, but none of the {len(frame)} features of {name} has "
-            f"both (class column {column!r}). Draw polygons, and fill in their class."
+            f"both{where}. Draw polygons, and fill in their class."
         )
     there = gpd.GeoDataFrame({"class_name": names[usable].to_numpy()}, geometry=shapes[usable], crs=frame.crs)
     hex_column = next((c for c in frame.columns if str(c).lower() in _COLORS), None)
@@ -364,12 +356,12 @@ def _chosen(known: list[str], here: list[str], wanted: Sequence[str] | None, nam
     return list(wanted)
 
 
-def _elsewhere(name: str, labels: Any, scene: Scene, image: Any, crs: str) -> OptionError:
+def _elsewhere(name: str, labels: Any, scene: Scene, image: Any, crs: str) -> ElsewhereError:
     def text(bounds: Any) -> str:
         west, south, east, north = (f"{float(v):.10g}" for v in bounds)
         return f"x {west} to {east}, y {south} to {north}"
 
-    return OptionError(
+    return ElsewhereError(
         f"Labels must lie on the image, but {name} covers {text(labels)}, and {scene.name} covers {text(image)} (both "
         f"in {crs}). Check that they are of the same place, and that the CRS of both is right."
     )
@@ -382,18 +374,3 @@ def _called(source: Any) -> str:
 def _straight(geobox: GeoBox) -> float:
     """How far a moved edge may be off, in units of the CRS."""
     return _STRAIGHT_PX * abs(geobox.affine.determinant) ** 0.5
-
-
-def _places(geobox: GeoBox, source: GeoBox) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of the source pixel that each pixel centre lies in, (row, col); -1 where it has no place."""
-    rows, cols = (int(side) for side in geobox.shape)
-    a, b, c, d, e, f = list(geobox.affine)[:6]
-    across, down = np.meshgrid(np.arange(cols) + 0.5, np.arange(rows) + 0.5)
-    x, y = a * across + b * down + c, d * across + e * down + f
-    if geobox.crs != source.crs:
-        move = pyproj.Transformer.from_crs(geobox.crs.proj, source.crs.proj, always_xy=True)  # type: ignore[union-attr]
-        x, y = move.transform(x, y)
-    a, b, c, d, e, f = list(~source.affine)[:6]
-    col, row = a * x + b * y + c, d * x + e * y + f
-    finite = np.isfinite(col) & np.isfinite(row)
-    return np.where(finite, np.floor(row), -1), np.where(finite, np.floor(col), -1)

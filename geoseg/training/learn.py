@@ -19,15 +19,16 @@ from torch.utils.data import DataLoader
 from geoseg.errors import OutputError
 from geoseg.model import ModelSpec
 from geoseg.progress import Progress
-from geoseg.training.course import Course
+from geoseg.training.course import PRECISIONS, Course
 from geoseg.training.examine import Examination, examine
-from geoseg.training.lesson import Keeper, Lesson, Order, Windows
+from geoseg.training.lesson import BaseLesson, Keeper, Lesson, Order, Windows
+from geoseg.training.object_lesson import ObjectExamination, ObjectLesson, ObjectWindows, examine_objects
 from geoseg.training.samples import Ground, Split
 from geoseg.training.scores import Calibration, calibrate
 from geoseg.training.starting import is_package, scale_head, start_network
 from geoseg.training.vary import Variation
 
-__all__ = ["Learned", "learn"]
+__all__ = ["Learned", "LearnedObjects", "learn"]
 
 _MIN_BATCHES = 8
 """An epoch has at least so many: with few labels it would be over before anything is learned."""
@@ -47,6 +48,18 @@ class Learned:
     """The temperature, already part of the weights."""
 
 
+@dataclass(frozen=True, eq=False)
+class LearnedObjects:
+    """What a run of Mask R-CNN gives."""
+
+    network: torch.nn.Module
+    """With the best weights, on the processor."""
+    history: list[dict[str, float]]
+    """See `geoseg.training.writing.ObjectTrainResult`."""
+    examination: ObjectExamination
+    """On the validation windows."""
+
+
 def learn(
     spec: ModelSpec,
     ground: Ground,
@@ -58,7 +71,7 @@ def learn(
     device: str,
     workers: int,
     progress: Progress,
-) -> Learned:
+) -> Learned | LearnedObjects:
     """Learn until the epochs or the minutes are over, or validation has stopped getting better.
 
     Parameters
@@ -72,36 +85,52 @@ def learn(
     start, device, workers, progress
         See `geoseg.training.train.train`.
     """
-    seen = Windows(ground, split.training, split.side_px, spec)
-    kept = Windows(ground, split.validation, split.side_px, spec)
+    kind = ObjectWindows if course.objects == "maskrcnn" else Windows
+    seen, kept = (kind(ground, windows, split.side_px, spec) for windows in (split.training, split.validation))
     batches = max(-(-len(seen) // course.batch), _MIN_BATCHES)
     order = Order(len(seen), batches * course.batch, course.seed)
     with torch.random.fork_rng(), _quietly():
         torch.manual_seed(course.seed)
         network = start_network(spec, None if start is None else str(start))
-        lesson = Lesson(
-            network,
-            loss=course.loss,
-            weights=class_weights(split.training_px, course.balance),
-            rate=course.rate,
-            steps=batches * course.epochs,
-            seed=course.seed,
-            seconds=None if course.minutes is None else course.minutes * 60,
-            taught=is_package(start),
-            variation=Variation(course.vary, water=_water(ground.names)),
-        )
+        lesson = _lesson(network, ground, split, course, steps=batches * course.epochs, taught=is_package(start))
         keeper = Keeper(work, progress, course.epochs, len(order) * split.side_px**2)
         loaders = (
             DataLoader(seen, batch_size=course.batch, sampler=order, num_workers=workers),
             DataLoader(kept, batch_size=course.batch, num_workers=workers),
         )
-        _fit(lesson, keeper, loaders, course.epochs, device)
+        _fit(lesson, keeper, loaders, course, device)
         network.load_state_dict(torch.load(keeper.best_weights, map_location="cpu", weights_only=True))
+        if isinstance(kept, ObjectWindows):
+            seen_objects = examine_objects(network, kept, batch=course.batch, device=device)
+            return LearnedObjects(_at_rest(network), keeper.history, seen_objects)
         found = examine(network, kept, batch=course.batch, device=device)
     calibration = calibrate(found.logits, found.truth)
-    network = network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network = _at_rest(network)
     scale_head(network, spec.architecture, 1 / calibration.temperature)
     return Learned(network, keeper.history, found, calibration)
+
+
+def _lesson(
+    network: torch.nn.Module, ground: Ground, split: Split, course: Course, *, steps: int, taught: bool
+) -> BaseLesson:
+    others: dict[str, Any] = {
+        "rate": course.rate,
+        "steps": steps,
+        "seed": course.seed,
+        "seconds": None if course.minutes is None else course.minutes * 60,
+        "taught": taught,
+    }
+    if course.objects == "maskrcnn":
+        variation = Variation(course.vary, outside="zeros")
+        return ObjectLesson(network, channels=len(ground.names), variation=variation, **others)
+    weights = class_weights(split.training_px, course.balance)
+    variation = Variation(course.vary, water=_water(ground.names))
+    return Lesson(network, loss=course.loss, weights=weights, variation=variation, **others)
+
+
+def _at_rest(network: torch.nn.Module) -> torch.nn.Module:
+    """On the processor, laid out in memory as it is stored."""
+    return network.cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def class_weights(pixels: np.ndarray, power: float = 0.5) -> np.ndarray:
@@ -120,10 +149,11 @@ def _water(names: Sequence[str]) -> int | None:
     return next((i for i, name in enumerate(names) if name.casefold() == "water"), None)
 
 
-def _fit(lesson: Lesson, keeper: Keeper, loaders: tuple[Any, Any], epochs: int, device: str) -> None:
+def _fit(lesson: BaseLesson, keeper: Keeper, loaders: tuple[Any, Any], course: Course, device: str) -> None:
     kind, _, number = device.partition(":")
     trainer = lightning.Trainer(
-        max_epochs=epochs,
+        max_epochs=course.epochs,
+        precision=PRECISIONS[course.precision],  # type: ignore[arg-type]
         accelerator={"cuda": "gpu"}.get(kind, kind),
         devices=[int(number)] if number and kind == "cuda" else 1,
         callbacks=[keeper],

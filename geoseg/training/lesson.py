@@ -27,7 +27,7 @@ from geoseg.training.samples import Ground, Window
 from geoseg.training.scores import confusion_of, mean_iou
 from geoseg.training.vary import Variation
 
-__all__ = ["Keeper", "Lesson", "Order", "Windows"]
+__all__ = ["BaseLesson", "Keeper", "Lesson", "Order", "Windows"]
 
 _CACHE_BYTES = 1 << 30
 _WARM_UP = 0.05
@@ -39,6 +39,9 @@ _MEMORY = 0.999
 
 class Windows(Dataset):
     """Windows as tensors: scaled pixels (band, row, col; 0 where not valid) and channels (row, col; 255 = none)."""
+
+    numbered = False
+    """Whether objects are told apart; see `Ground.read`."""
 
     def __init__(self, ground: Ground, windows: tuple[Window, ...], side_px: int, spec: ModelSpec) -> None:
         self.ground, self.windows, self.side_px = ground, windows, side_px
@@ -60,7 +63,7 @@ class Windows(Dataset):
         """What `Ground.read` gives, kept in memory as long as there is room."""
         if index in self._cache:
             return self._cache[index]
-        sample = self.ground.read(self.windows[index], self.side_px)
+        sample = self.ground.read(self.windows[index], self.side_px, numbered=self.numbered)
         size = sum(part.nbytes for part in sample)
         if self._cached_bytes + size <= _CACHE_BYTES:
             self._cache[index], self._cached_bytes = sample, self._cached_bytes + size
@@ -86,19 +89,21 @@ class Order(Sampler):
         yield from np.concatenate(rounds)[: self.length].tolist()
 
 
-class Lesson(lightning.LightningModule):
-    """A network that learns to segment, and its running average, which is what is measured and kept.
+class BaseLesson(lightning.LightningModule):
+    """A network that learns, and its running average, which is what is measured and kept.
 
     The average over the last steps (Polyak and Juditsky 1992) lies in a wider valley of the loss than any of them, and
-    is better on what was not learned from.
+    is better on what was not learned from. What the network is told to make small, and how it is measured, is for
+    the classes below to say.
     """
+
+    measure, measured = "miou", "mIoU"
+    """What `score` is called in the history, and for people."""
 
     def __init__(
         self,
         network: torch.nn.Module,
         *,
-        loss: str,
-        weights: np.ndarray,
         rate: float,
         steps: int,
         seed: int,
@@ -110,14 +115,20 @@ class Lesson(lightning.LightningModule):
         # Processors compute twice as fast where the bands of a pixel lie beside each other.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self.loss, self.rate, self.vary = loss, rate, variation or Variation()
+        self.rate, self.vary = rate, variation or Variation()
         self.steps, self.seed, self.seconds, self.taught = steps, seed, seconds, taught
-        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
-        self.confusion = np.zeros((len(weights), len(weights)), np.int64)
         self.losses: list[float] = []
         self.spent = 0.0
 
-    def train(self, mode: bool = True) -> Lesson:
+    def loss_of_batch(self, images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """The loss, a scalar, of a batch as `Windows` gives it."""
+        raise NotImplementedError
+
+    def score(self) -> float:
+        """How good the average was in the last validation, 0..1."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> BaseLesson:
         """As in torch, but a network that was taught before keeps its norms: few windows would spoil them."""
         super().train(mode)
         self.averaged.eval()
@@ -129,9 +140,9 @@ class Lesson(lightning.LightningModule):
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
         """The loss of one batch, changed at random."""
         torch.manual_seed(self.seed * 1_000_003 + self.global_step)
-        images, truth = self.vary(*batch)
-        images = images.contiguous(memory_format=torch.channels_last)
-        loss = loss_of(self.network(images), truth, name=self.loss, weights=self.weights)  # type: ignore[arg-type]
+        with torch.autocast(self.device.type, enabled=False):  # half precision holds no number of an object
+            images, truth = self.vary(*batch)
+        loss = self.loss_of_batch(images.contiguous(memory_format=torch.channels_last), truth)
         self.losses.append(float(loss.detach()))
         return loss
 
@@ -150,16 +161,6 @@ class Lesson(lightning.LightningModule):
                 else:
                     mean.copy_(value)
 
-    def on_validation_epoch_start(self) -> None:
-        """Nothing is counted yet."""
-        self.confusion[:] = 0
-
-    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
-        """Count what is right."""
-        images, truth = batch
-        guess = self.averaged(images.contiguous(memory_format=torch.channels_last)).argmax(dim=1)
-        self.confusion += confusion_of(truth.cpu().numpy(), guess.cpu().numpy(), len(self.confusion))
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; its rate is set before each step."""
         return torch.optim.AdamW(self.network.parameters(), lr=self.rate, weight_decay=_WEIGHT_DECAY)
@@ -172,6 +173,34 @@ class Lesson(lightning.LightningModule):
         warm = min(1.0, (done + 1 / self.steps) / _WARM_UP)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.rate * warm * (0.5 + 0.5 * math.cos(math.pi * min(done, 1.0))) + 1e-7
+
+
+class Lesson(BaseLesson):
+    """Learns which class each pixel has; measured by mean IoU. `others` are the arguments of `BaseLesson`."""
+
+    def __init__(self, network: torch.nn.Module, *, loss: str, weights: np.ndarray, **others: Any) -> None:
+        super().__init__(network, **others)
+        self.loss = loss
+        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
+        self.confusion = np.zeros((len(weights), len(weights)), np.int64)
+
+    def loss_of_batch(self, images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """See `BaseLesson`."""
+        return loss_of(self.network(images).float(), truth, name=self.loss, weights=self.weights)  # type: ignore[arg-type]
+
+    def on_validation_epoch_start(self) -> None:
+        """Nothing is counted yet."""
+        self.confusion[:] = 0
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
+        """Count what is right."""
+        images, truth = batch
+        guess = self.averaged(images.contiguous(memory_format=torch.channels_last)).argmax(dim=1)
+        self.confusion += confusion_of(truth.cpu().numpy(), guess.cpu().numpy(), len(self.confusion))
+
+    def score(self) -> float:
+        """Mean IoU."""
+        return mean_iou(self.confusion)
 
 
 class Keeper(lightning.Callback):
@@ -214,8 +243,10 @@ class Keeper(lightning.Callback):
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Say how far it is."""
-        best = f", best mIoU {self.best:.3f}" if self.history else ""
-        self.progress.stage(f"epoch {trainer.current_epoch + 1} of {self.epochs}{best}", self.epoch_px)
+        known = ""
+        if self.history:
+            known = f", {pl_module.measured} {self.history[-1][pl_module.measure]:.3f}, best {self.best:.3f}"
+        self.progress.stage(f"epoch {trainer.current_epoch + 1} of {self.epochs}{known}", self.epoch_px)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop when the minutes are used up."""
@@ -240,10 +271,11 @@ class Keeper(lightning.Callback):
         except OSError as error:
             raise OutputError(f"Cannot write {self.last}: {error}. Free some space, or choose another disk.") from error
 
-    def _keep(self, lesson: Lesson, *, epoch: int, loss: float) -> None:
-        score = mean_iou(lesson.confusion)
-        self.history.append({"epoch": epoch, "loss": loss, "miou": score, "seconds": lesson.spent})
-        if score > self.best:
+    def _keep(self, lesson: BaseLesson, *, epoch: int, loss: float) -> None:
+        score = lesson.score()
+        self.history.append({"epoch": epoch, "loss": loss, lesson.measure: score, "seconds": lesson.spent})
+        # As long as nothing is right at all, what has learned longest is the best.
+        if score > self.best or score == 0 == self.best:
             self.best, self.best_epoch = score, epoch
             _save(lesson.averaged.state_dict(), self.best_weights)
 

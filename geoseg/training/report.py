@@ -16,7 +16,7 @@ from geoseg.classes import ClassInfo
 from geoseg.training.labels import UNLABELLED
 from geoseg.training.scores import Calibration, iou_of, mean_iou
 
-__all__ = ["Picture", "card", "page"]
+__all__ = ["Picture", "card", "curves", "embedded", "head", "number", "page", "stretched"]
 
 Picture = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Pixels (band, row, col), validity, truth and guess (row, col) of one window."""
@@ -38,28 +38,32 @@ def page(
 ) -> str:
     """A page of HTML that needs no other file."""
     names = [info.name for info in classes]
-    rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
     scores = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{_number(value)}</td><td>{count:,}</td></tr>"
+        f"<tr><td>{html.escape(name)}</td><td>{number(value)}</td><td>{count:,}</td></tr>"
         for name, value, count in zip(names, iou_of(confusion), confusion.sum(1), strict=True)
     )
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
-        f"<table>{rows}</table>",
         f"<h2>Validation</h2><p>Mean IoU {mean_iou(confusion):.3f}, on blocks of the scenes that were not learned "
         "from.</p>",
         f"<table><tr><th>class</th><th>IoU</th><th>validation pixels</th></tr>{scores}</table>",
-        _image(_matrix(confusion, names)),
-        f"<h2>Course</h2>{_image(_curves(history))}",
+        embedded(_matrix(confusion, names)),
+        f"<h2>Course</h2>{embedded(curves(history, 'miou', 'validation mIoU'))}",
         f"<h2>Confidence</h2><p>Expected calibration error {calibration.error_before:.3f} before and "
         f"{calibration.error_after:.3f} after dividing by the temperature {calibration.temperature:.3f}, which is "
         "part of the weights. Both are measured on the pixels that the temperature was fitted on.</p>",
-        _image(_reliability(calibration)),
+        embedded(_reliability(calibration)),
         "<h2>The worst validation windows</h2><p>Scene, label (black: not labelled), prediction.</p>",
-        *(_image(_triple(picture, classes)) for picture in worst),
+        *(embedded(_triple(picture, classes)) for picture in worst),
     ]
-    head = f"<meta charset='utf-8'><title>{html.escape(title)}</title><style>{_STYLE}</style>"
-    return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+    return head(title, facts) + "".join(parts) + "</body></html>\n"
+
+
+def head(title: str, facts: Mapping[str, Any]) -> str:
+    """How a page begins: its title, and the facts as a table."""
+    rows = "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
+    name = html.escape(title)
+    begin = f"<!doctype html><html><head><meta charset='utf-8'><title>{name}</title><style>{_STYLE}</style></head>"
+    return f"{begin}<body><h1>{name}</h1><table>{rows}</table>"
 
 
 def card(title: str, facts: Mapping[str, Any], *, classes: Sequence[ClassInfo], confusion: np.ndarray) -> str:
@@ -71,29 +75,32 @@ def card(title: str, facts: Mapping[str, Any], *, classes: Sequence[ClassInfo], 
     lines += ["Measured on blocks of the scenes that were not learned from. Rows are the truth, columns the map.", ""]
     lines += [f"| truth | {' | '.join(names)} | IoU |", "|---" * (len(names) + 2) + "|"]
     for name, counts, value in zip(names, confusion, iou_of(confusion), strict=True):
-        lines.append(f"| {name} | {' | '.join(f'{count:,}' for count in counts)} | {_number(value)} |")
+        lines.append(f"| {name} | {' | '.join(f'{count:,}' for count in counts)} | {number(value)} |")
     lines += ["", "A class without validation pixels has no IoU: nothing is known about it.", ""]
     return "\n".join(lines)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits, or a dash for NaN."""
     return "–" if np.isnan(value) else f"{value:.3f}"
 
 
-def _image(figure: Figure) -> str:
+def embedded(figure: Figure) -> str:
+    """A figure as an image inside of the page."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight", metadata={"Software": None})
     return f"<p><img alt='' src='data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'></p>"
 
 
-def _curves(history: Sequence[Mapping[str, float]]) -> Figure:
+def curves(history: Sequence[Mapping[str, float]], measure: str, measured: str) -> Figure:
+    """Loss and validation, epoch by epoch; `measure` is the key in the history, `measured` its name."""
     figure = Figure(figsize=(9, 3))
-    for number, (key, name) in enumerate((("loss", "training loss"), ("miou", "validation mIoU"))):
-        axes = figure.add_subplot(1, 2, number + 1)
+    for place, (key, name) in enumerate((("loss", "training loss"), (measure, measured))):
+        axes = figure.add_subplot(1, 2, place + 1)
         axes.plot([row["epoch"] for row in history], [row[key] for row in history], ".-")
         axes.set(title=name, xlabel="epoch")
-        if key == "miou":
+        if key == measure:
             axes.set_ylim(0, 1)
     return figure
 
@@ -127,21 +134,21 @@ def _reliability(calibration: Calibration) -> Figure:
 def _triple(picture: Picture, classes: Sequence[ClassInfo]) -> Figure:
     values, valid, truth, guess = picture
     figure = Figure(figsize=(9, 3))
-    for number, (image, name) in enumerate(
+    for place, (image, name) in enumerate(
         (
-            (_stretched(values, valid), "scene"),
+            (stretched(values, valid), "scene"),
             (_painted(truth, classes), "label"),
             (_painted(np.where(valid, guess, UNLABELLED), classes), "prediction"),
         )
     ):
-        axes = figure.add_subplot(1, 3, number + 1)
+        axes = figure.add_subplot(1, 3, place + 1)
         axes.imshow(image, interpolation="nearest")
         axes.set_title(name)
         axes.set_axis_off()
     return figure
 
 
-def _stretched(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def stretched(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Three bands as a picture, each from its 2nd to its 98th percentile."""
     shown = values[[0, 1, 2] if len(values) >= 3 else [0, 0, 0]].astype(float)
     if valid.any():

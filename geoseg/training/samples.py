@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from geoseg.classes import ClassInfo
 from geoseg.errors import OptionError
 from geoseg.scene import Scene
 from geoseg.tiling import reflect
-from geoseg.training.labels import UNLABELLED, Labels, natural
+from geoseg.training.labels import UNLABELLED, ElsewhereError, Labels, natural, read_any
 
-__all__ = ["Ground", "Split", "Window", "all_classes", "split_ground"]
+__all__ = ["Ground", "Split", "Window", "all_classes", "read_each", "split_ground"]
 
 _BLOCK_TILES = (4, 3, 2, 1)
 """Sides of a block in tiles: the first is taken that every class allows and that gives blocks enough."""
@@ -33,6 +35,41 @@ def all_classes(labels: Sequence[Labels]) -> tuple[ClassInfo, ...]:
         found.setdefault(info.name.casefold(), info)
     ordered = sorted(found.values(), key=lambda info: natural(info.name))
     return tuple(ClassInfo(i, info.name, info.color) for i, info in enumerate(ordered))
+
+
+def read_each(
+    sources: Sequence[Any], scenes: Sequence[Scene], *, column: str | None = None, single: str | None = None
+) -> list[Labels | None]:
+    """The labels of several scenes; None where one source is for all, and nothing of it is on a scene.
+
+    Parameters
+    ----------
+    sources
+        One for each scene.
+    scenes
+        On the grids to learn on.
+    column, single
+        See `geoseg.training.labels.read_any`.
+
+    Raises
+    ------
+    OptionError
+        Labels are at fault, or lie on no scene, or not on the one that they were given for.
+    """
+    common = len(scenes) > 1 and all(source is sources[0] for source in sources)
+    out: list[Labels | None] = []
+    missed: ElsewhereError | None = None
+    for source, scene in zip(sources, scenes, strict=True):
+        try:
+            out.append(read_any(source, scene, column=column, single=single))
+        except ElsewhereError as error:
+            if not common:
+                raise
+            missed = missed or error
+            out.append(None)
+    if missed is not None and not any(out):
+        raise missed
+    return out
 
 
 @dataclass(frozen=True, order=True)
@@ -60,10 +97,13 @@ class Ground:
     names: tuple[str, ...]
     """The name of each channel's class."""
 
-    def read(self, window: Window, side_px: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def read(
+        self, window: Window, side_px: int, *, numbered: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Pixels (band, row, col), validity (row, col) and channels (row, col; 255 = not to be learned) of a window.
 
-        What lies past the scene is reflected, as in mapping, and never has a label; nor have invalid pixels.
+        What lies past the scene is reflected, as in mapping, and never has a label; nor have invalid pixels. With
+        `numbered` objects are told apart: see `number`.
         """
         scene = self.scenes[window.scene]
         height, width = (int(side) for side in scene.geobox.shape)
@@ -71,17 +111,33 @@ class Ground:
         pixels = scene.read(slice(rows.min(), rows.max() + 1), slice(cols.min(), cols.max() + 1))
         at = rows[:, None] - rows.min(), cols - cols.min()
         values, valid = pixels.values[:, *at], pixels.valid[at]
-        truth = np.where(valid, self.burn(window, side_px), np.uint8(UNLABELLED))
+        truth = (self.number if numbered else self.burn)(window, side_px)
+        truth[~valid] = UNLABELLED
         return values, valid, truth
 
     def burn(self, window: Window, side_px: int) -> np.ndarray:
         """The channels (row, col) of a window, 255 = unlabelled or past the scene."""
+        burnt = self.labels[window.scene].burn(self._grid(window, side_px))
+        return _enlarged(self.lookup[window.scene][burnt], side_px)
+
+    def number(self, window: Window, side_px: int) -> np.ndarray:
+        """Objects (row, col; int32) of a window: 0 = background, 255 = unlabelled or past the scene.
+
+        Others are 256 + i n + c, for object i of channel c, where n is the number of channels. The labels must be
+        `geoseg.training.objects.ObjectLabels`.
+        """
+        labels: Any = self.labels[window.scene]
+        numbers, values = labels.number(self._grid(window, side_px))
+        channels = self.lookup[window.scene][values].astype(np.int32)
+        each = UNLABELLED + 1 + np.arange(len(values), dtype=np.int32) * len(self.names) + channels
+        table = np.concatenate([np.arange(UNLABELLED + 1, dtype=np.int32), each])
+        return _enlarged(table[numbers], side_px)
+
+    def _grid(self, window: Window, side_px: int) -> GeoBox:
+        """Where a window lies, cut by the scene's edge."""
         geobox = self.scenes[window.scene].geobox
-        out = np.full((side_px, side_px), UNLABELLED, dtype=np.uint8)
-        inside = geobox[window.row : window.row + side_px, window.col : window.col + side_px]
-        burnt = self.labels[window.scene].burn(inside)
-        out[: burnt.shape[0], : burnt.shape[1]] = self.lookup[window.scene][burnt]
-        return out
+        last = [min(at + side_px, int(side)) for at, side in zip((window.row, window.col), geobox.shape, strict=True)]
+        return geobox[window.row : last[0], window.col : last[1]]
 
     def windows(self, side_px: int, step_px: int) -> Iterator[Window]:
         """The windows of a lattice that may hold labels."""
@@ -100,14 +156,20 @@ class Ground:
         return np.bincount(self.burn(window, side_px).ravel(), minlength=256)[: len(self.names)]
 
 
+def _enlarged(values: np.ndarray, side_px: int) -> np.ndarray:
+    out = np.full((side_px, side_px), UNLABELLED, dtype=values.dtype)
+    out[: values.shape[0], : values.shape[1]] = values
+    return out
+
+
 def _boxes(scene: Scene, labels: Labels) -> list[tuple[int, int, int, int]]:
     """Where labels may lie: first row and column, last row and column, in pixels."""
     height, width = (int(side) for side in scene.geobox.shape)
-    if labels.raster is not None:
+    if labels.reach is None:
         return [(0, 0, height, width)]
     inverse = ~scene.geobox.affine
     found = []
-    for west, south, east, north in labels.frame.geometry.bounds.to_numpy():
+    for west, south, east, north in labels.reach.geometry.bounds.to_numpy():
         corners = np.array(
             [inverse * corner for corner in ((west, south), (west, north), (east, south), (east, north))]
         )

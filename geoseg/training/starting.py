@@ -11,13 +11,15 @@ from safetensors.torch import load
 from geoseg.classes import ClassInfo
 from geoseg.errors import OptionError
 from geoseg.networks import build_network, load_model
-from geoseg.networks.architectures import head_of
+from geoseg.networks.architectures import INSTANCE, head_of
 from geoseg.networks.torchgeo_weights import PREFIX, backbone_state
 from geoseg.packages import ModelSpec, read_spec, read_weights
 
 __all__ = ["check_start", "is_backbone", "is_package", "keep_classes", "scale_head", "start_network"]
 
 _IMAGENET = "tu-tf_efficientnet_lite0"
+_OBJECT_HEADS = ("network.roi_heads.box_predictor.", "network.roi_heads.mask_predictor.mask_fcn_logits.")
+"""Parts of a Mask R-CNN that know its classes."""
 _COLORS = {"red": 0, "green": 1, "blue": 2}
 
 
@@ -135,6 +137,10 @@ def _package(network: torch.nn.Module, spec: ModelSpec, package: str) -> dict[st
     model = load_model(package, device="cpu")  # checks the hash, and that the weights fit
     old = model.spec
     given = load(read_weights(package, old))
+    if spec.architecture in INSTANCE:
+        same = [info.name.casefold() for info in old.classes] == [info.name.casefold() for info in spec.classes]
+        kept = {name: value.float() for name, value in given.items() if same or not name.startswith(_OBJECT_HEADS)}
+        return {**network.state_dict(), **kept}
     state, last = network.state_dict(), head_of(spec.architecture)
     for name, value in given.items():
         if not name.startswith(last):

@@ -7,9 +7,7 @@ epoch is kept in it, so a run that was killed goes on where it stopped.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,23 +16,24 @@ from typing import Any
 import numpy as np
 
 from geoseg.classes import ClassInfo
-from geoseg.errors import OptionError, OutputError
-from geoseg.files import check_folder
+from geoseg.errors import OptionError
 from geoseg.packages import ModelSpec, read_spec
 from geoseg.progress import Progress
 from geoseg.scene import Scene, open_scene
 from geoseg.semantic import fit_scene
 from geoseg.training.course import Course
-from geoseg.training.labels import Labels, read_any
-from geoseg.training.samples import Ground, Split, all_classes, split_ground
-from geoseg.training.writing import TrainResult, write_package
+from geoseg.training.drafting import divisor_of, draft, statistics
+from geoseg.training.labels import Labels
+from geoseg.training.objects import read_objects
+from geoseg.training.samples import Ground, Split, all_classes, read_each, split_ground
+from geoseg.training.workplace import publish, refuse, same_run, work_folder
+from geoseg.training.writing import ObjectTrainResult, TrainResult, write_package
 
 __all__ = ["train"]
 
-_ENCODER = "tu-tf_efficientnet_lite0"
-_LIGHT_DECODER = (128, 64, 48, 32, 16)
-_RATE, _RATE_ON = 2e-3, 5e-4
-_STATISTICS_WINDOWS = 400
+_RATE, _RATE_ON, _RATE_OBJECTS = 2e-3, 5e-4, 1e-3
+_RASTERS = (".tif", ".tiff", ".gtif", ".vrt", ".jp2", ".img")
+"""What is taken for an image in a folder."""
 
 
 def train(
@@ -57,21 +56,28 @@ def train(
     loss: str = "ce",
     balance: float = 0.5,
     vary: str = "light",
+    objects: str | None = None,
+    labelled: Any = None,
+    class_name: str | None = None,
+    boundary_px: float = 1.5,
+    precision: str = "32",
     seed: int = 0,
     validation: float = 0.2,
     device: str | None = None,
     workers: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> TrainResult:
-    """Teach a network the classes that somebody drew, and write it as a package that `map_scene` runs.
+) -> TrainResult | ObjectTrainResult:
+    """Teach a network the classes or the objects that somebody drew, and write it as a package that `map_scene` runs.
 
     Parameters
     ----------
     images
-        A raster, or a list of them.
+        What `geoseg.open_scene` takes as one image (a file, a STAC item, a mapping of bands), a folder of rasters, or a
+        list of these.
     labels
-        Labels as `geoseg.training.labels.read_labels` takes them: one file for all images, or a list with one each.
+        Labels as `geoseg.training.labels.read_labels` takes them: one file for all images, or a list with one each. Of
+        the file for all, images without any label are left out; with `objects` they show background.
     out
         The package's folder. It must not be there, unless `overwrite` is set; ``<out>.partial`` of a run with the same
         options that was broken off is taken up.
@@ -95,8 +101,8 @@ def train(
     batch
         Windows in a step.
     rate
-        The highest learning rate; by default 0.002, and 0.0005 for a package that is taught on, which knows something
-        to lose.
+        The highest learning rate; by default 0.002 (Mask R-CNN: 0.001), and 0.0005 for a package that is taught on,
+        which knows something to lose.
     loss
         ``ce``, ``focal``, ``dice`` or ``ce+dice``.
     balance
@@ -104,6 +110,18 @@ def train(
     vary
         ``light`` for maps of the images that are learned from; ``strong`` for maps of other places, which needs more
         windows and more time. See `geoseg.training.vary.Variation`.
+    objects
+        None for classes of pixels. ``boundary`` or ``maskrcnn`` where each polygon is an object: a semantic network of
+        interior, boundary and background, or Mask R-CNN. Then polygons need no class.
+    labelled
+        With `objects`: polygons of the places where every object was drawn, one file for all images or a list with one
+        each. By default that is everywhere, and all else is background.
+    class_name
+        With `objects` and without `column`: what the objects are called, by default "object".
+    boundary_px
+        With ``boundary``: how wide it is drawn, pixels.
+    precision
+        ``32``, or ``bf16`` or ``fp16``: convolutions in half precision (autocast), faster on a GPU.
     seed
         The same seed gives the same weights, on one machine's processor, and without `minutes`.
     validation
@@ -117,8 +135,8 @@ def train(
 
     Returns
     -------
-    TrainResult
-        The package's folder and how good it is.
+    TrainResult or ObjectTrainResult
+        The package's folder and how good it is; the second for Mask R-CNN.
 
     Raises
     ------
@@ -135,36 +153,61 @@ def train(
 
     progress = progress or Progress()
     base = read_spec(str(start)) if is_package(start) else None
-    rate = rate if rate is not None else (_RATE if base is None else _RATE_ON)
-    course = Course(epochs, minutes, tile_px, batch, rate, loss, seed, validation, vary, balance)
+    if rate is None:
+        rate = _RATE_ON if base is not None else _RATE_OBJECTS if objects == "maskrcnn" else _RATE
+    how = {"objects": objects, "boundary_px": boundary_px, "precision": precision}
+    course = Course(epochs, minutes, tile_px, batch, rate, loss, seed, validation, vary, balance, **how)  # type: ignore[arg-type]
     device, out = choose_device(device), Path(out)
-    _refuse(out, overwrite)
+    _check_together(course, device, start, labelled, class_name)
+    refuse(out, overwrite)
     progress.stage("labels")
     backbone = backbone_state(str(start), progress=progress) if is_backbone(start) else None
     if backbone is not None:
         encoder = _same_encoder(encoder, backbone.encoder, start)
     scenes = _open(images, bands, resolution, base, None if backbone is None else backbone.bands)
-    read = _read_labels(labels, scenes, column)
-    spec = _draft(out.name, scenes, all_classes(read), base, tile_px, architecture, encoder, arguments)
-    channel = {info.name.casefold(): i for i, info in enumerate(spec.classes)}
-    ground = Ground(scenes, read, tuple(_lookup(one, channel) for one in read), tuple(c.name for c in spec.classes))
+    scenes, read, found = _read_labels(labels, scenes, course, labelled, column, class_name)
+    spec = draft(out.name, scenes, found, base, course, architecture=architecture, encoder=encoder, arguments=arguments)
+    ground = _ground(scenes, read, spec)
     split = split_ground(ground, side_px=tile_px, share=validation, seed=seed)
     if base is None:
-        mean, std = _statistics(ground, split) if backbone is None else (backbone.mean, backbone.std)
+        mean, std = statistics(ground, split) if backbone is None else (backbone.mean, backbone.std)
         spec = replace(spec, mean=mean, std=std)
-    spec = replace(spec, divisor=_divisor(spec, tile_px))
+    spec = replace(spec, divisor=divisor_of(spec, tile_px))
     check_start(spec, None if start is None else str(start))
-    work = _work_folder(out, overwrite)
-    _same_run(
+    work = work_folder(out, overwrite)
+    same_run(
         work, [asdict(course), spec.to_item(), str(start), [s.fingerprint() for s in scenes], _digest(read, split)]
     )
 
     learned = learn(spec, ground, split, course, work, start=start, device=device, workers=workers, progress=progress)
     progress.stage("report")
     result = write_package(work / "package", out, spec, ground, split, course, learned, start)
-    _publish(work, out)
+    publish(work, out)
     progress.stage("done")
     return result
+
+
+def _check_together(course: Course, device: str, start: Any, labelled: Any, class_name: str | None) -> None:
+    """No option is ignored in silence."""
+    from geoseg.training.starting import is_package
+
+    usual, masks = Course(), course.objects == "maskrcnn"
+    rules = {
+        "--labelled and --class-name are for objects: give --objects as well": course.objects is not None
+        or (labelled is None and class_name is None),
+        "--boundary-width is for --objects boundary only: leave it out": course.objects == "boundary"
+        or course.boundary_px == usual.boundary_px,
+        "Mask R-CNN has losses of its own: leave out --loss and --balance": not masks
+        or (course.loss, course.balance) == (usual.loss, usual.balance),
+        f"Mask R-CNN starts from chance or from a package of its kind, not from {start}: leave out --start": not masks
+        or start is None
+        or is_package(start),
+        "--precision fp16 needs a GPU: take bf16 or 32 on a processor": course.precision != "fp16"
+        or not device.startswith("cpu"),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise OptionError(f"{rule}.")
 
 
 def _require() -> None:
@@ -190,7 +233,8 @@ def _open(
     images: Any, bands: Any, resolution: float | None, base: ModelSpec | None, wanted: tuple[str, ...] | None
 ) -> tuple[Scene, ...]:
     """The scenes on the grids and with the bands to learn from."""
-    sources = list(images) if isinstance(images, list | tuple) else [images]
+    given = list(images) if isinstance(images, list | tuple) else [images]
+    sources = [source for image in given for source in _images_of(image)]
     if not sources:
         raise OptionError("Training needs an image at least, but none is given.")
     scenes = [open_scene(source, bands=bands) for source in sources]
@@ -216,13 +260,64 @@ def _open(
     return tuple(scene.select(first.bands).on_grid(resolution or first.resolution_m) for scene in scenes)
 
 
-def _read_labels(sources: Any, scenes: Sequence[Scene], column: str | None) -> tuple[Labels, ...]:
+def _images_of(image: Any) -> list[Any]:
+    """The image, or the rasters in a folder by name."""
+    if not isinstance(image, str | os.PathLike) or not Path(image).is_dir():
+        return [image]
+    found = sorted(path for path in Path(image).iterdir() if path.suffix.lower() in _RASTERS)
+    if not found:
+        raise OptionError(
+            f"A folder of images must hold rasters ({', '.join(_RASTERS)}), but {os.fspath(image)} has none. Name the "
+            "files themselves."
+        )
+    return found
+
+
+def _read_labels(
+    sources: Any,
+    scenes: Sequence[Scene],
+    course: Course,
+    labelled: Any,
+    column: str | None,
+    class_name: str | None,
+) -> tuple[tuple[Scene, ...], tuple[Labels, ...], tuple[ClassInfo, ...]]:
+    """The scenes where something is known, their labels, and the classes that a network has for them."""
+    many = _for_each(sources, scenes, "labels")
+    found: Sequence[Labels | None]
+    if course.objects is None:
+        found = read_each(many, scenes, column=column)
+    else:
+        found = read_objects(
+            many,
+            scenes,
+            areas=None if labelled is None else _for_each(labelled, scenes, "labelled areas"),
+            column=column,
+            name=class_name,
+            boundary_px=course.boundary_px if course.objects == "boundary" else None,
+        )
+    there = tuple(scene for scene, one in zip(scenes, found, strict=True) if one is not None)
+    read = tuple(one for one in found if one is not None)
+    classes = all_classes(read) if course.objects is None else read[0].classes
+    if course.objects == "maskrcnn":  # which has no class for the background
+        classes = tuple(replace(info, value=i) for i, info in enumerate(classes[1:]))
+    return there, read, classes
+
+
+def _for_each(sources: Any, scenes: Sequence[Scene], what: str) -> list[Any]:
     many = list(sources) if isinstance(sources, list | tuple) else [sources] * len(scenes)
     if len(many) != len(scenes):
         raise OptionError(
-            f"Give one file of labels for all images, or one for each, but there are {len(many)} for {len(scenes)}."
+            f"Give one file of {what} for all images, or one for each, but there are {len(many)} for {len(scenes)}."
         )
-    return tuple(read_any(source, scene, column=column) for source, scene in zip(many, scenes, strict=True))
+    return many
+
+
+def _ground(scenes: tuple[Scene, ...], read: tuple[Labels, ...], spec: ModelSpec) -> Ground:
+    names = [info.name for info in spec.classes]
+    if spec.task == "instance-segmentation":
+        names.insert(0, read[0].classes[0].name)  # the background
+    channel = {name.casefold(): i for i, name in enumerate(names)}
+    return Ground(scenes, read, tuple(_lookup(one, channel) for one in read), tuple(names))
 
 
 def _lookup(labels: Labels, channel: Mapping[str, int]) -> np.ndarray:
@@ -232,139 +327,8 @@ def _lookup(labels: Labels, channel: Mapping[str, int]) -> np.ndarray:
     return table
 
 
-def _draft(
-    name: str,
-    scenes: Sequence[Scene],
-    found: tuple[ClassInfo, ...],
-    base: ModelSpec | None,
-    tile_px: int,
-    architecture: str | None,
-    encoder: str | None,
-    arguments: Mapping[str, Any] | None,
-) -> ModelSpec:
-    """The package's metadata before anything is measured."""
-    if len(found) < 2:
-        raise OptionError(
-            f"Labels need at least two classes, but there is only {found[0].name!r}. Draw examples of what is not "
-            f"{found[0].name!r} as well."
-        )
-    names = ", ".join(scene.name for scene in scenes)
-    description = f"Trained on {names[:80]} by geoseg train."
-    given = dict(arguments or {})
-    if encoder is not None:
-        given["encoder_name"] = encoder
-    if base is not None:
-        from geoseg.training.starting import keep_classes
-
-        return replace(
-            base,
-            name=name,
-            classes=keep_classes(base, found),
-            architecture=architecture or base.architecture,
-            arguments={**base.arguments, **given},
-            accuracy={},
-            sha256="",
-            weights="weights.safetensors",
-            description=description,
-            temperature=1.0,  # that of the new weights goes into the weights
-        )
-    architecture = architecture or "Unet"
-    if architecture != "FCN":
-        given.setdefault("encoder_name", _ENCODER)
-    if architecture == "Unet" and "encoder_depth" not in given:
-        given.setdefault("decoder_channels", list(_LIGHT_DECODER))
-    overlap = tile_px // 4
-    size = float(f"{scenes[0].resolution_m:.4g}")
-    return ModelSpec(
-        name,
-        bands=scenes[0].bands,
-        mean=(0.0,) * len(scenes[0].bands),
-        std=(1.0,) * len(scenes[0].bands),
-        classes=found,
-        dtype=str(scenes[0].dtype),
-        resolution_m=size,
-        resolution_range_m=(size * 0.75, size * 1.5),
-        architecture=architecture,
-        arguments=given,
-        tile_px=tile_px,
-        overlap_px=overlap,
-        margin_px=min(16, overlap // 2),
-        description=description,
-    )
-
-
-def _divisor(spec: ModelSpec, tile_px: int) -> int:
-    """What the tile side must be a multiple of: the product of all the encoder's strides."""
-    from geoseg.networks import build_network
-
-    encoder = getattr(build_network(spec), "encoder", None)
-    if encoder is None:  # no strides, no divisor
-        return 1
-    divisor = max(int(getattr(encoder, "output_stride", 32)), 2 ** int(spec.arguments.get("encoder_depth", 5)))
-    if tile_px < divisor or tile_px % divisor:
-        raise OptionError(
-            f"The tile side must be a multiple of {divisor} for this network, but is {tile_px}. Change --tile."
-        )
-    return divisor
-
-
-def _statistics(ground: Ground, split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each band over the valid pixels of the training windows."""
-    bands = len(ground.scenes[0].bands)
-    step = -(-len(split.training) // _STATISTICS_WINDOWS)
-    count, sums, squares = 0, np.zeros(bands), np.zeros(bands)
-    for window in split.training[::step]:
-        values, valid, _ = ground.read(window, split.side_px)
-        there = values[:, valid].astype(np.float64)
-        count, sums, squares = count + there.shape[1], sums + there.sum(axis=1), squares + (there**2).sum(axis=1)
-    mean = sums / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return tuple(float(v) for v in mean), tuple(float(v) or 1.0 for v in std)
-
-
 def _digest(labels: Sequence[Labels], split: Split) -> list[Any]:
     """What tells other labels from the same."""
-    shapes = [hashlib.sha256(b"".join(one.frame.geometry.to_wkb())).hexdigest() for one in labels]
+    frames = [frame for one in labels for frame in (one.frame, one.reach) if frame is not None]
+    shapes = [hashlib.sha256(b"".join(frame.geometry.to_wkb())).hexdigest() for frame in frames]
     return [shapes, str(split.training), str(split.validation), split.training_px.tolist()]
-
-
-def _refuse(out: Path, overwrite: bool) -> None:
-    """Make sure that nothing is replaced unasked, and nothing that training did not make."""
-    if out.exists() and not overwrite:
-        raise OutputError(f"The package must not be there, but {out} is. Choose another --out, or give --overwrite.")
-    for folder, mark in ((out, "training.json"), (_beside(out), "run-key.json")):
-        if overwrite and folder.exists() and not (folder / mark).is_file():
-            raise OutputError(
-                f"--overwrite replaces only what training made, but {folder} is not. Choose another --out."
-            )
-
-
-def _beside(out: Path) -> Path:
-    return out.with_name(out.name + ".partial")
-
-
-def _work_folder(out: Path, overwrite: bool) -> Path:
-    if overwrite and _beside(out).exists():
-        shutil.rmtree(_beside(out))
-    return check_folder(_beside(out), create=True)
-
-
-def _same_run(work: Path, decides: list[Any]) -> None:
-    """Refuse to go on with a run that was begun with other data or options."""
-    key = hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
-    path = work / "run-key.json"
-    if path.is_file() and json.loads(path.read_text()) != key:
-        raise OutputError(
-            f"A run that was broken off goes on with the same images, labels and options, but {work} is of another "
-            "one. Give the same, choose another --out, or give --overwrite to begin anew."
-        )
-    path.write_text(json.dumps(key))
-
-
-def _publish(work: Path, out: Path) -> None:
-    """Give the finished package its name; an older one goes only when the new one is whole."""
-    old = work / "old"
-    if out.exists():
-        os.replace(out, old)
-    os.replace(work / "package", out)
-    shutil.rmtree(work)

@@ -27,6 +27,9 @@ class Variation:
     water
         The channel of water, which ``strong`` tints: the same lake is black in one scene and, with algae, mud or
         glint, olive or brown in another. None if there is none.
+    outside
+        What comes in from outside of a window: ``zeros`` (not valid, without label) or ``reflection``; by default the
+        first for ``light`` and the second for ``strong``. Reflected, an object would be there twice.
 
     Examples
     --------
@@ -36,15 +39,15 @@ class Variation:
     ((2, 3, 64, 64), (2, 64, 64), torch.int64)
     """
 
-    def __init__(self, kind: str = "light", *, water: int | None = None) -> None:
+    def __init__(self, kind: str = "light", *, water: int | None = None, outside: str | None = None) -> None:
         assert kind in VARIATIONS
         self.kind, self.water = kind, water
-        degrees, zoom, outside, share = _TURNS[kind]
+        degrees, zoom, usual, share = _TURNS[kind]
         self.turn = augment.AugmentationSequential(
             augment.RandomHorizontalFlip(p=0.5),
             augment.RandomVerticalFlip(p=0.5),
             augment.RandomRotation90(times=(0, 3), p=1.0),
-            augment.RandomAffine(degrees=degrees, scale=zoom, padding_mode=outside, p=share),
+            augment.RandomAffine(degrees=degrees, scale=zoom, padding_mode=outside or usual, p=share),
             data_keys=["input", "mask"],
             extra_args={"mask": {"resample": "nearest", "align_corners": False}},  # type: ignore[dict-item]
         )
