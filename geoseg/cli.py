@@ -82,6 +82,8 @@ def map_(
     block: Annotated[int, typer.Option(help="Side of a block (one task), pixels.")] = 8192,
     batch: Annotated[int | None, typer.Option(help="Tiles in one prediction.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    precision: Annotated[str, typer.Option(help="32; bf16 or fp16 are faster on some GPUs.")] = "32",
+    compile: Annotated[bool, typer.Option("--compile", help="Let torch compile the network first.")] = False,
     tta: Annotated[
         str | None, typer.Option(help="d4: average over eight turns of each tile; takes 8 × longer.")
     ] = None,
@@ -112,6 +114,8 @@ def map_(
             block_px=block,
             batch=batch,
             device=device,
+            precision=precision,
+            compiled=compile,
             tta=tta,
             workers=workers,
             cluster=cluster,

@@ -69,6 +69,8 @@ def map_scene(
     block_px: int = 8192,
     batch: int | None = None,
     device: str | None = None,
+    precision: str = "32",
+    compiled: bool = False,
     tta: str | None = None,
     workers: int = 1,
     cluster: str | None = None,
@@ -98,8 +100,8 @@ def map_scene(
         See `geoseg.open_scene`. Polygons are written in the scene's CRS, or in `crs`.
     resolution, value_range, tile_px, overlap_px, block_px
         See `geoseg.classify`.
-    device, batch
-        Where the model runs, and how many tiles go in one prediction on a GPU; see `geoseg.load_model`.
+    device, batch, precision, compiled
+        Where and how the model runs; see `geoseg.load_model`.
     tta
         ``"d4"``: each tile is predicted in its eight turns and mirror images, and averaged.
     workers
@@ -147,7 +149,8 @@ def map_scene(
     _check_overwrite(Path(out), overwrite)
 
     clock.stage("open")
-    model = _load(model, device, workers, batch, tta, progress)
+    how = {"device": device, "batch": batch, "precision": precision, "compiled": compiled}
+    model = _load(model, workers, tta, progress, how)
     if second is None:
         scene = open_scene(source, bands=bands, crs=crs)
     else:
@@ -233,14 +236,7 @@ def _sieved(cover: xr.Dataset, path: Path, outlines: Outlines) -> xr.Dataset:
     return open_blocks([(path, 0, 0)], geobox, classes_of(cover["class"]))
 
 
-def _load(
-    model: Model | str | Path,
-    device: str | None,
-    workers: int,
-    batch: int | None,
-    tta: str | None,
-    progress: Progress,
-) -> Model:
+def _load(model: Model | str | Path, workers: int, tta: str | None, progress: Progress, how: dict[str, Any]) -> Model:
     if not isinstance(model, str | Path):
         if tta is not None:
             raise OptionError(
@@ -251,7 +247,7 @@ def _load(
 
     # Workers times threads beyond the number of cores is far slower than one worker.
     threads = max(1, (os.cpu_count() or 1) // workers)
-    return load_together(model, tta=tta, device=device, threads=threads, batch=batch, progress=progress)
+    return load_together(model, tta=tta, threads=threads, progress=progress, **how)
 
 
 def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:
@@ -312,6 +308,7 @@ def _run_key(plan: Plan) -> str:
         "spec": plan.model.spec.to_item(),
         "lattice": [tiling.tile_px, tiling.overlap_px, tiling.margin_px, tiling.block_px],
         "value_range": plan.value_range,
+        "precision": getattr(plan.model, "precision", "32"),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
@@ -338,6 +335,7 @@ def _record(
             "margin_px": tiling.margin_px,
             "block_px": tiling.block_px,
             "value_range": plan.value_range,
+            "precision": getattr(plan.model, "precision", "32"),
             **{
                 name: str(value) if name in ("min_area", "simplify") and value is not None else value
                 for name, value in asdict(outlines).items()

@@ -414,3 +414,41 @@ def cloud_spec(mean: list, std: list):
         architecture="",
         arguments={},
     )
+
+
+def test_half_precision_and_compiling_give_nearly_the_same_map(tmp_path: Path) -> None:
+    from geoseg.networks.together import load_together
+
+    plain = geoseg.load_model("landcover-aerial", device="cpu")
+    tile = np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8)
+    stream = [(0, tile, np.ones((64, 64), bool))]
+    [(_, _, expected)] = plain.predict(stream)
+    half = geoseg.load_model("landcover-aerial", device="cpu", precision="bf16")
+    [(_, _, found)] = half.predict(stream)
+    assert found.dtype == expected.dtype
+    assert 0 < abs(found - expected).max() < 0.1
+    assert pickle.loads(pickle.dumps(half)).precision == "bf16"
+    assert load_together("landcover-aerial", tta="d4", device="cpu", precision="bf16").precision == "bf16"
+    with pytest.raises(OptionError, match="fp16 is for GPUs, but the device is cpu"):
+        geoseg.load_model("landcover-aerial", device="cpu", precision="fp16")
+    with pytest.raises(OptionError, match="must be one of 32, bf16, fp16, but is '16'"):
+        geoseg.load_model("landcover-aerial", precision="16")
+
+
+def test_compiling_asks_torch_once_before_threads_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from geoseg.networks.torch_model import TorchModel
+
+    asked = []
+
+    def compile(network: torch.nn.Module) -> torch.nn.Module:
+        asked.append(network)
+        return network
+
+    monkeypatch.setattr(torch, "compile", compile)
+    spec = replace(SPEC, tile_px=16, divisor=1)
+    network = torch.nn.Conv2d(len(spec.bands), spec.channels, 3, padding=1)
+    model = TorchModel(spec, network, compiled=True, threads=2)
+    tile = np.ones((len(spec.bands), 16, 16), np.uint8)
+    found = [np.asarray(out) for _, _, out in model.predict([(k, tile, tile[0] > 0) for k in range(4)])]
+    assert len(asked) == 1
+    assert all(np.array_equal(one, found[0]) for one in found)

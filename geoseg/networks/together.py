@@ -54,6 +54,11 @@ class Turned:
         """See `geoseg.model.Model.in_flight`."""
         return self.model.in_flight + 1
 
+    @property
+    def precision(self) -> str:
+        """See `geoseg.networks.load_model`."""
+        return getattr(self.model, "precision", "32")
+
     def predict(self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]) -> Iterator[tuple[Key, np.ndarray, Any]]:
         """See `geoseg.model.Model.predict`."""
         turned = (
@@ -124,6 +129,11 @@ class Ensemble:
     def in_flight(self) -> int:
         """See `geoseg.model.Model.in_flight`."""
         return sum(model.in_flight for model in self.models)
+
+    @property
+    def precision(self) -> str:
+        """See `geoseg.networks.load_model`."""
+        return getattr(self.models[0], "precision", "32")
 
     def predict(self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]) -> Iterator[tuple[Key, np.ndarray, Any]]:
         """See `geoseg.model.Model.predict`."""

@@ -17,7 +17,7 @@ __all__ = ["TorchModel"]
 
 
 class TorchModel:
-    """A semantic segmentation network on a device, run in single precision.
+    """A semantic segmentation network on a device, run in single precision unless `precision` says otherwise.
 
     On a processor each tile is predicted by one thread, and several tiles at a time. So the result does not depend on
     the number of threads (a convolution split over threads may sum in another order), and no core waits for another.
@@ -35,8 +35,10 @@ class TorchModel:
         threads: int | None = None,
         batch: int = 16,
         package: Path | None = None,
+        precision: str = "32",
+        compiled: bool = False,
     ) -> None:
-        self.spec = spec
+        self.spec, self.precision, self.compiled = spec, precision, compiled
         self.device = torch.device(device)
         self.threads = threads or torch.get_num_threads()
         self.batch = batch
@@ -49,6 +51,12 @@ class TorchModel:
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic = True
             torch.backends.cudnn.benchmark = False
+        self._run: Any = self.network
+        if compiled:
+            self._run = torch.compile(self.network)
+            # Once, before several threads want it, and for the tiles that the model recommends.
+            side, size = spec.tile_px, 1 if self.device.type == "cpu" else batch
+            self._forward(np.zeros((size, len(spec.bands), side, side), spec.dtype), np.ones((size, side, side), bool))
 
     @property
     def in_flight(self) -> int:
@@ -58,7 +66,7 @@ class TorchModel:
     def __reduce__(self) -> tuple[Any, ...]:
         from geoseg.networks.loading import travel
 
-        return travel(self.package, str(self.device), self.threads, self.batch)
+        return travel(self.package, str(self.device), self.threads, self.batch, self.precision, self.compiled)
 
     def predict(
         self, tiles: Iterable[tuple[Key, np.ndarray, np.ndarray]]
@@ -74,8 +82,11 @@ class TorchModel:
             scaled = self._to_device(tiles).to(torch.float32).sub_(self._mean).div_(self._std)
             if not valid.all():
                 scaled.masked_fill_(~self._to_device(valid)[:, None], 0)
-            output = self.network(scaled.contiguous(memory_format=torch.channels_last)).contiguous()
-            return self._activate(output)
+            scaled = scaled.contiguous(memory_format=torch.channels_last)
+            half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
+            with torch.autocast(self.device.type, half, enabled=half is not None):
+                output = self._run(scaled)
+            return self._activate(output.float().contiguous())
 
     def _activate(self, output: torch.Tensor) -> torch.Tensor:
         """See `geoseg.model.to_probabilities`."""

@@ -170,7 +170,9 @@ def weights_spec(name: str) -> ModelSpec:
     )
 
 
-def load_weights(name: str, *, device: str, threads: int, batch: int, progress: Progress | None = None) -> TorchModel:
+def load_weights(
+    name: str, *, device: str, threads: int, batch: int, progress: Progress | None = None, **how: Any
+) -> TorchModel:
     """The network with its weights, downloaded on first use; see `geoseg.load_model`.
 
     Raises
@@ -180,11 +182,11 @@ def load_weights(name: str, *, device: str, threads: int, batch: int, progress: 
     """
     weights_spec(name)  # raises before anything is downloaded
     path = _fetch(name, progress)
-    return _load(name, path, path.stat().st_mtime_ns, device, threads, batch)
+    return _load(name, path, path.stat().st_mtime_ns, device, threads, batch, **how)
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, path: Path, changed: int, device: str, threads: int, batch: int) -> TorchModel:
+def _load(name: str, path: Path, changed: int, device: str, threads: int, batch: int, **how: Any) -> TorchModel:
     # Cached as packages are: a model that travels to another process is loaded there once.
     import torchgeo.models
 
@@ -198,7 +200,7 @@ def _load(name: str, path: Path, changed: int, device: str, threads: int, batch:
         raise _not_fitting(path, name, error) from error
     spec = replace(spec, parameters=sum(value.numel() for value in network.parameters()))
     # Its name, and not a folder, is what the model is found by in another process.
-    return TorchModel(spec, network, device=device, threads=threads, batch=batch, package=Path(name))
+    return TorchModel(spec, network, device=device, threads=threads, batch=batch, package=Path(name), **how)
 
 
 def backbone_state(name: str, *, progress: Progress | None = None) -> Backbone:
