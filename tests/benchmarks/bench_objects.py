@@ -1,4 +1,4 @@
-r"""How objects that cross tiles are joined, against the rules that other tools use: python tests/benchmarks/bench_objects.py
+"""How objects that cross tiles are joined, against the rules of other tools: python tests/benchmarks/bench_objects.py
 
 Known objects (touching, elongated, larger than a tile, tiny, nested, on corners of tiles) are seen tile by tile by a
 perfect model that cuts them and is up to two pixels off near a tile's border.
@@ -44,7 +44,8 @@ def main() -> None:
         for rule in (box_suppression, centre_owner, union_of_touching):
             began = time.perf_counter()
             extra, pq = quality(truth, rule(tiling, pieces))
-            print(f"{overlap} | {rule.__name__} | {extra:+d} | {pq:.4f} | {time.perf_counter() - began:.1f}", flush=True)
+            spent = time.perf_counter() - began
+            print(f"{overlap} | {rule.__name__} | {extra:+d} | {pq:.4f} | {spent:.1f}", flush=True)
 
 
 if __name__ == "__main__":
