@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -564,7 +563,7 @@ def test_the_command_trains_objects_and_says_how_to_go_on(
     assert "leave out --objects, --tile" in capfd.readouterr().err
 
     def interrupt(*_: Any, **__: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt  # what Ctrl-C becomes
 
     monkeypatch.setattr(geoseg, "train", interrupt)
     with pytest.raises(SystemExit) as stopped:
