@@ -15,6 +15,7 @@ from rich.table import Table
 import geoseg
 from geoseg.cli_assess import assess
 from geoseg.cli_models import models_app
+from geoseg.cli_objects import finds_objects, print_objects, refuse_for_objects
 from geoseg.cli_options import Debug, debugging
 from geoseg.cli_train import train
 from geoseg.errors import GeosegError, OptionError, OutputError
@@ -65,6 +66,7 @@ def _root(
 
 @app.command("map")
 def map_(
+    ctx: typer.Context,
     rasters: Annotated[list[str], typer.Argument(help="The raster; several of one CRS make a mosaic. Or a STAC item.")],
     model: ModelName = "landcover-aerial",
     out: Out = Path("out"),
@@ -93,12 +95,49 @@ def map_(
     min_area: MinArea = None,
     simplify: Simplify = None,
     smooth: Smooth = False,
+    regularize: Annotated[bool, typer.Option("--regularize", help="Square outlines; for models of objects.")] = False,
     format: Annotated[str, typer.Option("--format", help="Polygon formats: gpkg,parquet,fgb,geojson,shp.")] = "gpkg",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Map the land cover of a raster: class raster, confidence, polygons, areas, preview in one folder."""
+    """Map a raster: its land cover, or, with a model that finds them, its objects; everything in one folder."""
+    if finds_objects(model):
+        refuse_for_objects(ctx)
+        with make_progress(quiet=quiet) as progress:
+            found = geoseg.map_objects(
+                rasters[0] if len(rasters) == 1 else rasters,
+                model,
+                out,
+                second=second,
+                bands=bands,
+                resolution=resolution,
+                crs=crs,
+                value_range=_two_numbers(value_range),
+                tile_px=tile,
+                overlap_px=overlap,
+                block_px=min(block, 4096),
+                batch=batch,
+                device=device,
+                workers=workers,
+                cluster=cluster,
+                min_area=min_area,
+                simplify=simplify,
+                smooth=smooth,
+                regularize=regularize,
+                formats=format.split(","),
+                overwrite=overwrite,
+                progress=progress,
+            )
+        if not quiet:
+            print_objects(found.table)
+            typer.echo(f"The objects are in {found.folder}: open polygons.gpkg in QGIS, or look at preview.png.")
+        return
+    if regularize:
+        raise OptionError(
+            f"--regularize is for models that find objects, but {model} gives classes. Leave it out, and square the "
+            "buildings of the map: geoseg vectorize classes.tif --classes building --regularize."
+        )
     with make_progress(quiet=quiet) as progress:
         result = geoseg.map_scene(
             rasters[0] if len(rasters) == 1 else rasters,

@@ -1,4 +1,4 @@
-"""The story: from a raster to a folder that QGIS opens styled.
+"""The story: from a raster to a folder that QGIS opens styled. (With a model of objects see `object_pipeline`.)
 
 `map_scene` is the way of `geoseg map`: open → classify → areas → class map → polygons → preview. Everything is made in
 ``<out>.partial`` beside the output folder, which takes its name when all is there. Finished blocks are kept in it, so
@@ -7,12 +7,7 @@ a run that was broken off goes on where it stopped and gives the same bytes.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,15 +17,16 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from geoseg import __version__, export
+from geoseg import export
 from geoseg.allocator import release_memory
 from geoseg.areas import class_areas, with_no_data_row
 from geoseg.blocks import BlockStore, Report, check_memory, run_blocks
 from geoseg.classmap import BlockWriter, open_blocks, write_class_map, write_confidence_map
-from geoseg.errors import OptionError, OutputError
-from geoseg.files import check_folder, remove_leftovers
+from geoseg.errors import OptionError
+from geoseg.files import check_folder
 from geoseg.layer import write_layer
 from geoseg.model import Model
+from geoseg.outfolder import Clock, check_formats, check_overwrite, prepare_folders, publish, run_key
 from geoseg.polygons import Outlines, iter_sieved
 from geoseg.progress import Progress
 from geoseg.scene import open_scene, pair
@@ -143,10 +139,10 @@ def map_scene(
     # GDAL's block cache is 5 % of the machine by default, and would grow with the scene up to there.
     os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)
     progress = progress or Progress()
-    clock = _Clock(progress)
-    formats = _check_formats(formats)
+    clock = Clock(progress)
+    formats = check_formats(formats)
     outlines = Outlines(connectivity, min_area, simplify, smooth)
-    _check_overwrite(Path(out), overwrite)
+    check_overwrite(Path(out), overwrite)
 
     clock.stage("open")
     how = {"device": device, "batch": batch, "precision": precision, "compiled": compiled}
@@ -165,11 +161,11 @@ def map_scene(
         value_range=value_range,
     )
     outlines.check(plan.scene.geobox)
-    final, work = _prepare_folders(Path(out), overwrite)
+    final, work = prepare_folders(Path(out), overwrite)
     _check_cost(plan, workers, work)
 
     blocks = plan.tiling.blocks()
-    store = BlockStore(work / "blocks", _run_key(plan))
+    store = BlockStore(work / "blocks", run_key(plan))
     store.open()
     clock.stage("classify", sum(block.pixels for block in blocks))
     missing = store.missing(blocks)
@@ -209,7 +205,7 @@ def map_scene(
 
     record = _record(source, plan, areas, clock, blocks, formats, outlines, workers, cluster)
     export.write_record(work / "run.json", record)
-    _publish(work, final)
+    publish(work, final, without=("blocks", "sieved.tif"))
     return MapResult(final, areas, clock.seconds)
 
 
@@ -250,43 +246,6 @@ def _load(model: Model | str | Path, workers: int, tta: str | None, progress: Pr
     return load_together(model, tta=tta, threads=threads, progress=progress, **how)
 
 
-def _check_formats(formats: Sequence[str]) -> tuple[str, ...]:
-    wanted = tuple(dict.fromkeys(str(suffix).lower().lstrip(".") for suffix in formats))
-    known = [suffix.lstrip(".") for suffix in export.FORMATS]
-    unknown = [suffix for suffix in wanted if suffix not in known]
-    if unknown or not wanted:
-        raise OptionError(
-            f"The polygon formats are {', '.join(known)}, but --format is {', '.join(wanted) or 'empty'}."
-        )
-    return wanted
-
-
-def _check_overwrite(out: Path, overwrite: bool) -> None:
-    if out.exists() and not overwrite:
-        raise OutputError(
-            f"The output folder must not be there, but {out} is. Choose another --out, or give --overwrite."
-        )
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"The output must be a folder, but {out} is a file. Choose another --out.")
-
-
-def _prepare_folders(out: Path, overwrite: bool) -> tuple[Path, Path]:
-    """The output folder and the one beside it to work in, after making sure that both may be used."""
-    final, work = out, out.with_name(out.name + ".partial")
-    # Only what geoseg made is ever removed: a mistyped --out must not cost a folder of somebody's work.
-    for folder, mark in ((final, "run.json"), (work, "blocks/run-key.json")):
-        if overwrite and folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
-            raise OutputError(
-                f"--overwrite replaces only what geoseg made, but {folder} has no {mark}. Choose another --out, or "
-                "move that folder away."
-            )
-    if overwrite and work.exists():
-        shutil.rmtree(work)
-    check_folder(work, create=True)
-    remove_leftovers(work)
-    return final, work
-
-
 def _check_cost(plan: Plan, workers: int, work: Path) -> None:
     check_memory(
         plan.bytes() * workers,
@@ -298,26 +257,11 @@ def _check_cost(plan: Plan, workers: int, work: Path) -> None:
     check_folder(work, needed_bytes=rows * cols // 2)
 
 
-def _run_key(plan: Plan) -> str:
-    """A hash of all that decides the blocks' content, so that only the same run is taken up again."""
-    tiling = plan.tiling
-    decides = {
-        "geoseg": __version__,
-        "scene": plan.scene.fingerprint(),
-        "model": plan.model.spec.sha256,
-        "spec": plan.model.spec.to_item(),
-        "lattice": [tiling.tile_px, tiling.overlap_px, tiling.margin_px, tiling.block_px],
-        "value_range": plan.value_range,
-        "precision": getattr(plan.model, "precision", "32"),
-    }
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-
-
 def _record(
     source: Any,
     plan: Plan,
     areas: pd.DataFrame,
-    clock: _Clock,
+    clock: Clock,
     blocks: Sequence[Block],
     formats: Sequence[str],
     outlines: Outlines,
@@ -356,36 +300,3 @@ def _record(
         "peak_memory_bytes": export.peak_memory_bytes(),
         "versions": export.versions(),
     }
-
-
-def _publish(work: Path, final: Path) -> None:
-    """Give the finished folder its name; an older one is removed only when the new one has taken its place."""
-    shutil.rmtree(work / "blocks")
-    (work / "sieved.tif").unlink(missing_ok=True)
-    if not final.exists():
-        work.replace(final)
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{final.name}.", dir=final.parent) as beside:
-        old = final.replace(Path(beside) / "old")
-        try:
-            work.replace(final)
-        except OSError:
-            old.replace(final)
-            raise
-
-
-class _Clock:
-    """Wall time of the stages, told to the progress as they begin."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.seconds: dict[str, float] = {}
-        self._name, self._since = "", time.perf_counter()
-
-    def stage(self, name: str, total: int | None = None) -> None:
-        now = time.perf_counter()
-        if self._name:
-            self.seconds[self._name] = round(now - self._since, 3)
-        release_memory()
-        self._name, self._since = name, now
-        self.progress.stage(name, total)

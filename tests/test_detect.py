@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -15,9 +16,10 @@ from rasterio.transform import from_origin
 
 import geoseg
 from geoseg.classes import ClassInfo
-from geoseg.errors import MismatchError
+from geoseg.errors import GeosegError, MismatchError, OutputError
 from geoseg.model import InstanceModel, ModelSpec, read_spec
 from geoseg.objects import Instances
+from geoseg.progress import Progress
 from geoseg.tiling import Tiling
 
 SPEC = ModelSpec(
@@ -107,3 +109,68 @@ def test_a_scene_without_objects(tmp_path: Path) -> None:
     assert not found.map["object"].to_numpy().any()
     assert list(found.table.compute().columns)[:2] == ["object_id", "class"]
     assert len(found.table.compute()) == 0
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name not in ("run.json",)}
+
+
+class KilledError(Exception):
+    """The run was killed."""
+
+
+class Killer(Progress):
+    """Kills a run after so many reports."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def advance(self, pixels: int) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KilledError
+
+
+def test_a_folder_of_objects(drawn: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    path, truth = drawn
+    options: dict[str, Any] = {"bands": "number=1", "block_px": 300}
+    result = geoseg.map_objects(path, perfect(), tmp_path / "whole", **options)
+    assert sorted(folder_bytes(result.folder)) == ["objects.csv", "objects.tif", "polygons.gpkg", "preview.png"]
+    assert not (tmp_path / "whole.partial").exists()
+    with rasterio.open(result.folder / "objects.tif") as file:
+        ids = file.read(1)
+        assert (file.dtypes, file.nodata) == (("uint32",), 0)
+    extra, pq = quality(truth, ids.astype(np.int64))
+    assert extra == 0
+    assert pq >= 0.99
+    polygons = gpd.read_file(result.folder / "polygons.gpkg", layer="polygons")
+    assert polygons["object_id"].tolist() == list(range(1, 251))
+    assert np.array_equal(polygons["pixels"], np.bincount(ids.ravel())[1:])
+    assert polygons.geometry.is_valid.all()
+    assert np.allclose(polygons.area, polygons["pixels"])  # pixels are one metre a side
+    assert result.table[["class_name", "objects", "pixels"]].values.tolist() == [["building", 250, (ids > 0).sum()]]
+    assert result.table["area_m2"][0] == pytest.approx(polygons["area_m2"].sum())
+    assert {"score", "tiles", "edge", "perimeter_m", "compactness", "orientation_deg"} <= set(polygons.columns)
+
+    with pytest.raises(GeosegError):
+        geoseg.map_objects(path, perfect(), tmp_path / "killed", progress=Killer(5), **options)
+    assert not (tmp_path / "killed").exists()
+    model = perfect()
+    resumed = geoseg.map_objects(path, model, tmp_path / "killed", workers=2, **options)
+    assert model.tiles < 16  # some blocks were there
+    other = geoseg.map_objects(path, perfect(), tmp_path / "other", bands="number=1")
+    for one in (resumed, other):
+        assert folder_bytes(one.folder) == folder_bytes(result.folder)
+
+
+def test_small_objects_are_left_out_and_outlines_squared(drawn: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    path, _ = drawn
+    options: dict[str, Any] = {"bands": "number=1", "min_area": "30m2", "regularize": True, "simplify": "1px"}
+    result = geoseg.map_objects(path, perfect(), tmp_path / "out", **options)
+    polygons = gpd.read_file(result.folder / "polygons.gpkg", layer="polygons")
+    assert polygons["area_m2"].min() >= 30
+    assert len(polygons) == result.table["objects"][0] < 250
+    with rasterio.open(result.folder / "objects.tif") as file:
+        assert file.read(1).max() == len(polygons)
+    with pytest.raises(OutputError, match="must not be there"):
+        geoseg.map_objects(path, perfect(), tmp_path / "out", **options)

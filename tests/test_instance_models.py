@@ -314,13 +314,25 @@ def test_objects_are_no_land_cover(yolo: Path, rcnn: Path, tmp_path: Path, capsy
     for package, tta in ((yolo, None), (rcnn, "d4"), (f"{yolo},{yolo}", None)):
         with pytest.raises(MismatchError, match="it finds objects"):
             load_together(package, tta=tta, device="cpu")
-    run("map", Path(__file__).with_name("none.tif"), "--model", yolo, "--out", tmp_path / "map", code=1)
-    assert "it finds objects" in capsys.readouterr().err
     for package in (yolo, rcnn):
         with pytest.raises(ModelError, match=r"each pixel a class are exported.*finds objects"):
             export_onnx(package, tmp_path / "exported")
     write_semantic(tmp_path / "semantic")
     assert not isinstance(load_model(tmp_path / "semantic", device="cpu"), InstanceModel)
+
+
+def test_geoseg_map_finds_objects(yolo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from geoseg.synthetic import write_scene
+
+    raster = write_scene(tmp_path / "scene.tif", shape=(150, 200))
+    run("map", raster, "--model", yolo, "--out", tmp_path / "map", "--resolution", "0.5", "--quiet")
+    names = {path.name for path in (tmp_path / "map").iterdir()}
+    assert names == {"objects.tif", "objects.csv", "polygons.gpkg", "preview.png", "run.json"}
+    run("map", raster, "--model", yolo, "--out", tmp_path / "other", "--tta", "d4", "--connectivity", "8", code=2)
+    assert "--connectivity, --tta: for models that give classes only" in capsys.readouterr().err
+    run("map", raster, "--out", tmp_path / "other", "--regularize", code=2)
+    assert "--regularize is for models that find objects" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_sample_tiles_give_objects(yolo: Path) -> None:

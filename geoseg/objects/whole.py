@@ -57,6 +57,15 @@ class Numbers:
         """(part,) int64: the object of each of these."""
         return self.object[np.searchsorted(self.keys, keys_of(parts))]
 
+    def keep(self, kept: np.ndarray) -> Numbers:
+        """Only some of the objects, bool (object,), numbered anew in the same order."""
+        fresh = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)  # the last is for parts that have no object
+        order = np.argsort(self.rank[kept], kind="stable")
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        found = Found(**{field.name: getattr(self.found, field.name)[kept] for field in fields(Found)})
+        return Numbers(self.keys, fresh[self.object], rank, found)
+
 
 def keys_of(parts: Parts) -> np.ndarray:
     """A number for each part that is the same however the scene is cut into blocks; it rises in lattice order."""
@@ -160,13 +169,7 @@ def finish(numbers: Numbers, counts: Iterable[tuple[np.ndarray, np.ndarray]]) ->
     seen = np.zeros(len(numbers.found), np.int64)
     for objects, pixels in counts:
         seen[objects] += pixels
-    kept = (seen > 0) & (2 * seen >= numbers.found.pixels)
-    fresh = np.where(kept, np.cumsum(kept) - 1, -1)
-    order = np.argsort(numbers.rank[kept], kind="stable")
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    found = Found(**{field.name: getattr(numbers.found, field.name)[kept] for field in fields(Found)})
-    return Numbers(numbers.keys, fresh[numbers.object], rank, found)
+    return numbers.keep((seen > 0) & (2 * seen >= numbers.found.pixels))
 
 
 def tabulate(numbers: Numbers, counts: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[ClassInfo]) -> Any:

@@ -1,0 +1,46 @@
+"""What ``geoseg map`` does otherwise for models that find objects."""
+
+from __future__ import annotations
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from geoseg.errors import OptionError
+from geoseg.packages import read_spec
+
+__all__ = ["finds_objects", "print_objects", "refuse_for_objects"]
+
+_NOT_FOR_OBJECTS = ("connectivity", "tta", "precision", "compile")
+
+
+def finds_objects(model: str) -> bool:
+    """Whether a package by this name or path gives objects; ensembles and torchgeo's weights give classes.
+
+    >>> finds_objects("landcover-aerial")
+    False
+    """
+    if model.startswith("torchgeo:") or "," in model:
+        return False
+    return read_spec(model).finds_objects
+
+
+def refuse_for_objects(ctx: typer.Context) -> None:
+    """No option is ignored in silence."""
+    given = [
+        f"--{name}" for name in _NOT_FOR_OBJECTS if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise OptionError(f"{', '.join(given)}: for models that give classes only, but this one finds objects.")
+
+
+def print_objects(table: pd.DataFrame) -> None:
+    """How many objects of each class, and how much they cover."""
+    shown = Table("class", "objects", "pixels", "ha", "share", box=None, header_style="bold")
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    for row in table.itertuples():
+        share = f"{row.share:.1%}"
+        shown.add_row(str(row.class_name), f"{row.objects:,}", f"{row.pixels:,}", f"{row.area_ha:,.3f}", share)
+    Console().print(shown)
