@@ -436,3 +436,31 @@ def test_an_image_without_labels_is_left_out(two_colours: tuple[Path, Path, np.n
     assert there == scenes[:1]
     assert len(read) == 1
     assert [info.name for info in classes] == ["grass", "roof"]
+
+
+def test_what_is_not_labelled_stays_as_it_was(taught: Any, two_colours: tuple[Path, Path, np.ndarray]) -> None:
+    """A package of the same classes remembers; the divergence from what it said is part of the loss, elsewhere."""
+    from geoseg.training.losses import divergence, loss_of
+    from geoseg.training.starting import start_network
+
+    network = start_network(taught.spec, str(taught.folder)).eval()
+    lesson = Lesson(network, loss="ce", weights=np.ones(2), rate=1e-3, steps=10, seed=0, taught=True, remember=True)
+    images = torch.randn(1, len(taught.spec.bands), 48, 48)
+    images[..., :8] = 0  # not valid
+    truth = torch.full((1, 48, 48), 255)
+    truth[:, :4] = 1
+    weights = torch.ones(2)
+    logits = network(images)
+    assert float(lesson.loss_of_batch(images, truth)) == pytest.approx(
+        float(loss_of(logits, truth, weights=weights)), abs=1e-5
+    )  # nothing moved yet
+    before = logits.detach().clone()
+    with torch.no_grad():
+        for parameter in lesson.network.parameters():
+            parameter.mul_(1.1)
+    moved = lesson.network(images)
+    unlabelled = torch.zeros(1, 48, 48, dtype=torch.bool)
+    unlabelled[:, 4:, 8:] = True
+    expected = loss_of(moved, truth, weights=weights) + divergence(moved, before, unlabelled)
+    assert float(lesson.loss_of_batch(images, truth)) == pytest.approx(float(expected), rel=1e-4)
+    assert float(divergence(moved, before, unlabelled)) > 0

@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from geoseg.errors import OutputError
-from geoseg.model import ModelSpec
+from geoseg.model import ModelSpec, read_spec
 from geoseg.progress import Progress
 from geoseg.training.course import PRECISIONS, Course
 from geoseg.training.examine import Examination, examine
@@ -92,7 +92,7 @@ def learn(
     with torch.random.fork_rng(), _quietly():
         torch.manual_seed(course.seed)
         network = start_network(spec, None if start is None else str(start))
-        lesson = _lesson(network, ground, split, course, steps=batches * course.epochs, taught=is_package(start))
+        lesson = _lesson(network, spec, ground, split, course, steps=batches * course.epochs, start=start)
         keeper = Keeper(work, progress, course.epochs, len(order) * split.side_px**2)
         loaders = (
             DataLoader(seen, batch_size=course.batch, sampler=order, num_workers=workers),
@@ -111,21 +111,29 @@ def learn(
 
 
 def _lesson(
-    network: torch.nn.Module, ground: Ground, split: Split, course: Course, *, steps: int, taught: bool
+    network: torch.nn.Module,
+    spec: ModelSpec,
+    ground: Ground,
+    split: Split,
+    course: Course,
+    *,
+    steps: int,
+    start: str | Path | None,
 ) -> BaseLesson:
     others: dict[str, Any] = {
         "rate": course.rate,
         "steps": steps,
         "seed": course.seed,
         "seconds": None if course.minutes is None else course.minutes * 60,
-        "taught": taught,
+        "taught": is_package(start),
     }
     if course.objects == "maskrcnn":
         variation = Variation(course.vary, outside="zeros")
         return ObjectLesson(network, channels=len(ground.names), variation=variation, **others)
     weights = class_weights(split.training_px, course.balance)
     variation = Variation(course.vary, water=_water(ground.names))
-    return Lesson(network, loss=course.loss, weights=weights, variation=variation, **others)
+    remember = is_package(start) and read_spec(str(start)).classes == spec.classes
+    return Lesson(network, loss=course.loss, weights=weights, variation=variation, remember=remember, **others)
 
 
 def _at_rest(network: torch.nn.Module) -> torch.nn.Module:

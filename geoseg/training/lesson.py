@@ -22,7 +22,8 @@ from torch.utils.data import Dataset, Sampler
 from geoseg.errors import OutputError
 from geoseg.model import ModelSpec
 from geoseg.progress import Progress
-from geoseg.training.losses import loss_of
+from geoseg.training.labels import UNLABELLED
+from geoseg.training.losses import divergence, loss_of
 from geoseg.training.samples import Ground, Window
 from geoseg.training.scores import confusion_of, mean_iou
 from geoseg.training.vary import Variation
@@ -176,17 +177,31 @@ class BaseLesson(lightning.LightningModule):
 
 
 class Lesson(BaseLesson):
-    """Learns which class each pixel has; measured by mean IoU. `others` are the arguments of `BaseLesson`."""
+    """Learns which class each pixel has; measured by mean IoU. `others` are the arguments of `BaseLesson`.
 
-    def __init__(self, network: torch.nn.Module, *, loss: str, weights: np.ndarray, **others: Any) -> None:
+    With `remember`, what the network said before it was taught stays true wherever nothing is labelled (Li and Hoiem
+    2016, "Learning without forgetting"). Without it, thirty polygons, as many of each class, are learned by heart, and
+    all the rest of the image becomes as many of each class.
+    """
+
+    def __init__(
+        self, network: torch.nn.Module, *, loss: str, weights: np.ndarray, remember: bool = False, **others: Any
+    ) -> None:
         super().__init__(network, **others)
         self.loss = loss
+        self.before = copy.deepcopy(self.network).requires_grad_(False) if remember else None
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
         self.confusion = np.zeros((len(weights), len(weights)), np.int64)
 
     def loss_of_batch(self, images: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
         """See `BaseLesson`."""
-        return loss_of(self.network(images).float(), truth, name=self.loss, weights=self.weights)  # type: ignore[arg-type]
+        logits = self.network(images).float()
+        loss = loss_of(logits, truth, name=self.loss, weights=self.weights)  # type: ignore[arg-type]
+        if self.before is None:
+            return loss
+        with torch.no_grad():
+            old = self.before.eval()(images).float()
+        return loss + divergence(logits, old, (truth == UNLABELLED) & (images.abs().sum(dim=1) > 0))
 
     def on_validation_epoch_start(self) -> None:
         """Nothing is counted yet."""

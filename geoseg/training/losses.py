@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from geoseg.training.labels import UNLABELLED
 
-__all__ = ["loss_of"]
+__all__ = ["divergence", "loss_of"]
 
 _FOCUS = 2.0
 
@@ -34,6 +34,27 @@ def loss_of(logits: torch.Tensor, truth: torch.Tensor, *, name: str = "ce", weig
     """
     parts = [_LOSSES[part](logits, truth, weights) for part in name.split("+")]
     return torch.stack(parts).sum()
+
+
+def divergence(logits: torch.Tensor, before: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """How far probabilities moved from what they were: the mean Kullback–Leibler divergence, a scalar.
+
+    Parameters
+    ----------
+    logits, before
+        (tile, class, row, col).
+    where
+        (tile, row, col) bool: the pixels that count; zero is given where there are none.
+
+    Examples
+    --------
+    >>> now, then = torch.tensor([0.0, 0.0]), torch.log(torch.tensor([3.0, 1.0]))
+    >>> now, then = (values.reshape(1, 2, 1, 1) for values in (now, then))
+    >>> round(float(divergence(now, then, torch.ones(1, 1, 1, dtype=torch.bool))), 4)
+    0.1308
+    """
+    each = F.kl_div(logits.log_softmax(1), before.log_softmax(1), reduction="none", log_target=True).sum(dim=1)
+    return (each * where).sum() / where.sum().clamp(min=1)
 
 
 def _entropy(logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor, focus: float = 0.0) -> torch.Tensor:
