@@ -15,7 +15,7 @@ from rich.table import Table
 import geoseg
 from geoseg.cli_assess import assess
 from geoseg.cli_models import models_app
-from geoseg.cli_objects import finds_objects, print_objects, refuse_for_objects
+from geoseg.cli_objects import block_of_objects, finds_objects, print_objects, refuse_for_objects
 from geoseg.cli_options import Debug, debugging
 from geoseg.cli_train import train
 from geoseg.errors import GeosegError, OptionError, OutputError
@@ -116,7 +116,7 @@ def map_(
                 value_range=_two_numbers(value_range),
                 tile_px=tile,
                 overlap_px=overlap,
-                block_px=min(block, 4096),
+                block_px=block_of_objects(ctx, block),
                 batch=batch,
                 device=device,
                 workers=workers,

@@ -10,8 +10,9 @@ from rich.table import Table
 from geoseg.errors import OptionError
 from geoseg.packages import read_spec
 
-__all__ = ["finds_objects", "print_objects", "refuse_for_objects"]
+__all__ = ["block_of_objects", "finds_objects", "print_objects", "refuse_for_objects"]
 
+_BLOCK_PX = 4096
 _NOT_FOR_OBJECTS = ("connectivity", "tta", "precision", "compile")
 
 
@@ -26,13 +27,20 @@ def finds_objects(model: str) -> bool:
     return read_spec(model).finds_objects
 
 
+def block_of_objects(ctx: typer.Context, block: int) -> int:
+    """The side of a block that was asked for, or else the default for objects, smaller than that for classes."""
+    return block if getattr(ctx.get_parameter_source("block"), "name", "") == "COMMANDLINE" else _BLOCK_PX
+
+
 def refuse_for_objects(ctx: typer.Context) -> None:
     """No option is ignored in silence."""
     given = [
         f"--{name}" for name in _NOT_FOR_OBJECTS if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
     ]
     if given:
-        raise OptionError(f"{', '.join(given)}: for models that give classes only, but this one finds objects.")
+        raise OptionError(
+            f"{', '.join(given)}: for models that give classes only, but this one finds objects. Leave it out."
+        )
 
 
 def print_objects(table: pd.DataFrame) -> None:

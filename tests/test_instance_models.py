@@ -328,6 +328,10 @@ def test_geoseg_map_finds_objects(yolo: Path, tmp_path: Path, capsys: pytest.Cap
     run("map", raster, "--model", yolo, "--out", tmp_path / "map", "--resolution", "0.5", "--quiet")
     names = {path.name for path in (tmp_path / "map").iterdir()}
     assert names == {"objects.tif", "objects.csv", "polygons.gpkg", "preview.png", "run.json"}
+    options = json.loads((tmp_path / "map" / "run.json").read_text())["options"]
+    assert options["block_px"] == 4096
+    run("map", raster, "--model", yolo, "--out", tmp_path / "blocks", "--resolution", "0.5", "--block", "5000", "-q")
+    assert json.loads((tmp_path / "blocks" / "run.json").read_text())["options"]["block_px"] == 5000
     run("map", raster, "--model", yolo, "--out", tmp_path / "other", "--tta", "d4", "--connectivity", "8", code=2)
     assert "--connectivity, --tta: for models that give classes only" in capsys.readouterr().err
     run("map", raster, "--out", tmp_path / "other", "--regularize", code=2)

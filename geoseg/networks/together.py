@@ -202,7 +202,8 @@ def _giving_classes(model: Model | InstanceModel) -> Model:
     if isinstance(model, InstanceModel):
         raise MismatchError(
             f"A land-cover map needs a model for semantic-segmentation, but {model.spec.name} is for "
-            f"{model.spec.task}: it finds objects. Load it with geoseg.load_model and use its method find."
+            f"{model.spec.task}: it finds objects. Give it alone, without --tta, to geoseg map, "
+            "geoseg.map_objects or geoseg.detect."
         )
     return model
 
