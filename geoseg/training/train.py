@@ -199,8 +199,8 @@ def _check_together(course: Course, device: str, start: Any, labelled: Any, clas
         or course.boundary_px == usual.boundary_px,
         "Mask R-CNN has losses of its own: leave out --loss and --balance": not masks
         or (course.loss, course.balance) == (usual.loss, usual.balance),
-        f"Mask R-CNN starts from chance or from a package of its kind, not from {start}: leave out --start": not masks
-        or start is None
+        f"Mask R-CNN starts from chance, imagenet or a package of its kind, not from {start}: change --start": not masks
+        or start in (None, "imagenet")
         or is_package(start),
         "--precision fp16 needs a GPU: take bf16 or 32 on a processor": course.precision != "fp16"
         or not device.startswith("cpu"),
