@@ -199,9 +199,9 @@ def _patches(
 
 
 def survey(patches: Patches, right: Edge | None, below: Edge | None) -> Survey:
-    """What numbering needs of a block, given the first column of the block to its right and the first row of the one below.
+    """What numbering needs of a block.
 
-    Where there is no such block it is None.
+    It takes the first column of the block to the right, and the first row of the block below, where there are such.
     """
     return Survey(
         patches.without_labels(),

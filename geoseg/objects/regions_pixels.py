@@ -174,14 +174,15 @@ def grow(labels, kinds, steps, into_boundary):
                     end += 1
         for i in range(stop, end):
             given[i] = _choose(labels, kinds, np.int64(queue[i] // width), np.int64(queue[i] % width), into_boundary)
-        start, stop = stop, end
+        start = stop
+        stop = end
 
 
 @entry
 def grow_apart(labels, kinds, steps):
     """The same into boundary, but what lies between two labels stays free; changes `labels`, uint32 (row, col).
 
-    Between is what a second label reaches by `steps` + 1: where two would meet, they are that near. So what a pixel gets
+    Between is what a second label reaches by `steps` + 1: where two would meet, they are that near. What a pixel gets
     depends on nothing that is farther from it.
     """
     height, width = kinds.shape
@@ -211,7 +212,8 @@ def grow_apart(labels, kinds, steps):
                 r, c = row + _ROW_STEPS[way], col + _COL_STEPS[way]
                 if 0 <= r < height and 0 <= c < width and kinds[r, c] == BOUNDARY:
                     end = _reach(labels, other, distance, r, c, given[i], step, queue, given, end)
-        start, stop = stop, end
+        start = stop
+        stop = end
     for i in range(stop):
         row, col = queue[i] // width, queue[i] % width
         if distance[row, col] > steps or other[row, col]:
