@@ -5,7 +5,7 @@ An `ObjectPlan` holds what is needed to look for objects in any block, in any pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,6 +31,7 @@ from geoseg.objects.whole import (
     paint_block,
     tabulate,
     total,
+    widened,
 )
 from geoseg.reading import iter_tiles
 from geoseg.semantic import fit_scene, lattice_over
@@ -102,7 +103,7 @@ class ObjectPlan:
 
     def paint(self, store: BlockStore, numbers: Numbers, block: Block) -> np.ndarray:
         """See `Finder.paint`."""
-        return _paint(self.tiling, block, _load(store, self.around(block)), numbers)
+        return _paint(self.tiling, block, _load(self, store, *_touching(self.tiling, block)), numbers)
 
     def tabulate(self, numbers: Numbers, pixels: np.ndarray) -> pd.DataFrame:
         """See `Finder.tabulate`; with ``tiles`` and ``edge``."""
@@ -123,19 +124,12 @@ class ObjectPlan:
         for tile, found in self.model.find(tiles):
             yield parts_of(self.tiling, tile, found)
 
-    def around_own(self, block: Block) -> list[Block]:
-        """The blocks whose parts `link` needs."""
-        return self._blocks(needed(self.tiling, *own_tiles(self.tiling, block)))
-
-    def around(self, block: Block) -> list[Block]:
-        """The blocks whose parts are needed to paint a block."""
-        return self._blocks(needed(self.tiling, self.tiling.tile_rows(block), self.tiling.tile_cols(block)))
-
-    def _blocks(self, places: list[tuple[int, int]]) -> list[Block]:
+    def blocks_of(self, rows: range, cols: range) -> list[Block]:
+        """The blocks that hold the parts of these tiles, or of those around them."""
         (height, width), side = self.tiling.shape, self.tiling.block_px
         return [
             Block(row, col, (row * side, min((row + 1) * side, height)), (col * side, min((col + 1) * side, width)))
-            for row, col in places
+            for row, col in needed(self.tiling, rows, cols)
         ]
 
     def lazy(self) -> ObjectMap:
@@ -150,11 +144,11 @@ class ObjectPlan:
         blocks = self.tiling.blocks()
         # A partial is opaque to Dask, which would take the dataclasses apart to look for its own collections.
         parts = {block: later(partial(self.parts, block)) for block in blocks}
+        around = {block: self.blocks_of(*own_tiles(self.tiling, block)) for block in blocks}
         outlooks = [
-            later(partial(_link, self.tiling, block), [parts[one] for one in self.around_own(block)])
-            for block in blocks
+            later(partial(_link, self.tiling, block), [parts[one] for one in around[block]]) for block in blocks
         ]
-        near = {block: [parts[one] for one in self.around(block)] for block in blocks}
+        near = {block: [parts[one] for one in self.blocks_of(*_touching(self.tiling, block))] for block in blocks}
         first = later(_number, outlooks)
         counts = [later(partial(_count, self.tiling, block), near[block], first) for block in blocks]
         numbers = later(finish, first, counts)
@@ -191,16 +185,23 @@ def plan_objects(
     return ObjectPlan(fitted, model, lattice_over(fitted, spec, tile_px, overlap_px, block_px), value_range)
 
 
-def _load(store: BlockStore, blocks: Iterable[Block]) -> list[Parts]:
-    return [load_parts(store.path(block)) for block in blocks]
+def _touching(tiling: Tiling, block: Block) -> tuple[range, range]:
+    return tiling.tile_rows(block), tiling.tile_cols(block)
+
+
+def _load(plan: ObjectPlan, store: BlockStore, rows: range, cols: range) -> list[Parts]:
+    """What these tiles see and those around them; of blocks beside, no more than that stays in memory."""
+    wide, width = widened(plan.tiling, rows, cols), plan.tiling.lattice[1]
+    blocks = plan.blocks_of(rows, cols)
+    return [load_parts(store.path(block)).of_tiles(*wide, width) for block in blocks]
 
 
 def _link_stored(plan: ObjectPlan, store: BlockStore, block: Block) -> Outlook:
-    return link(plan.tiling, block, _load(store, plan.around_own(block)))
+    return link(plan.tiling, block, _load(plan, store, *own_tiles(plan.tiling, block)))
 
 
 def _count_stored(plan: ObjectPlan, store: BlockStore, numbers: Numbers, block: Block) -> tuple[np.ndarray, np.ndarray]:
-    return _count(plan.tiling, block, _load(store, plan.around(block)), numbers)
+    return _count(plan.tiling, block, _load(plan, store, *_touching(plan.tiling, block)), numbers)
 
 
 def _link(tiling: Tiling, block: Block, around: list[Parts]) -> Outlook:

@@ -35,6 +35,8 @@ __all__ = ["ObjectResult", "map_objects"]
 
 R = TypeVar("R")
 
+_GDAL_CACHE_MB = "64"
+
 
 @dataclass(frozen=True)
 class ObjectResult:
@@ -113,6 +115,7 @@ def map_objects(
         threads = max(1, (os.cpu_count() or 1) // workers)
         model = load_model(model, device=device, threads=threads, batch=batch, progress=progress)  # type: ignore[assignment]
     scene = open_scene(source, bands=bands, crs=crs) if second is None else pair(source, second, bands=bands, crs=crs)
+    os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)  # GDAL takes a twentieth of all memory otherwise
     finder = finder_of(
         scene,
         model,

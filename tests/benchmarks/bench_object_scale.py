@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_object_scale.py --sides 8192 16384 32768
 
-The scenes are empty and the model is a rule that knows where the houses are, 1 in 32 × 32 pixels, so that time and memory
+The scenes are empty and the model is a rule that knows where the houses are, 1 in 32 × 32 pixels, so time and memory
 are those of geoseg. What a network would take is measured in the same run: Mask R-CNN with a ResNet-18 on tiles of the
 same size, on as many threads.
 """
