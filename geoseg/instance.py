@@ -40,10 +40,12 @@ from geoseg.tiling import Block, Tiling
 if TYPE_CHECKING:
     from geoseg.scene import Scene
 
-__all__ = ["ObjectMap", "ObjectPlan", "plan_objects"]
+__all__ = ["ObjectMap", "ObjectPlan", "linked", "plan_objects"]
 
-_PARTS_BYTES_PX = 4
-"""Of memory for each pixel of a block: what linking and painting keep of it and of those around it."""
+_CANVAS_BYTES_PX = 4
+_PARTS_BYTES_PX = 6
+"""Of memory for each pixel of a block, where objects of 8 × 8 pixels lie wall to wall: their parts, as they come and
+put in order. In a town it is less than one."""
 
 
 class ObjectMap(NamedTuple):
@@ -82,8 +84,8 @@ class ObjectPlan:
             classes=1,
             in_flight=self.model.in_flight,
         )
-        side = min(self.tiling.block_px, max(self.tiling.shape))
-        return needed_bytes + 9 * _PARTS_BYTES_PX * side**2
+        rows, cols = (min(self.tiling.block_px, side) for side in self.tiling.shape)
+        return needed_bytes + (_CANVAS_BYTES_PX + _PARTS_BYTES_PX) * rows * cols
 
     def find(self, store: BlockStore, block: Block, report: Report) -> None:
         """See `Finder.find`: the parts of the block's own tiles."""
@@ -98,8 +100,8 @@ class ObjectPlan:
 
     def number(self, store: BlockStore, each: Each) -> Numbers:
         """See `Finder.number`: parts of all blocks are linked, numbered, and what lies under others is left out."""
-        first = number(list(each(partial(_link_stored, self, store))))
-        return finish(first, each(partial(_count_stored, self, store, first)))
+        first = number(list(each(partial(linked, self, store))))
+        return finish(first, each(partial(_counted, self, store, first)))
 
     def paint(self, store: BlockStore, numbers: Numbers, block: Block) -> np.ndarray:
         """See `Finder.paint`."""
@@ -196,11 +198,12 @@ def _load(plan: ObjectPlan, store: BlockStore, rows: range, cols: range) -> list
     return [load_parts(store.path(block)).of_tiles(*wide, width) for block in blocks]
 
 
-def _link_stored(plan: ObjectPlan, store: BlockStore, block: Block) -> Outlook:
+def linked(plan: ObjectPlan, store: BlockStore, block: Block) -> Outlook:
+    """The first half of `ObjectPlan.number`, for one block."""
     return link(plan.tiling, block, _load(plan, store, *own_tiles(plan.tiling, block)))
 
 
-def _count_stored(plan: ObjectPlan, store: BlockStore, numbers: Numbers, block: Block) -> tuple[np.ndarray, np.ndarray]:
+def _counted(plan: ObjectPlan, store: BlockStore, numbers: Numbers, block: Block) -> tuple[np.ndarray, np.ndarray]:
     return _count(plan.tiling, block, _load(plan, store, *_touching(plan.tiling, block)), numbers)
 
 
@@ -217,7 +220,9 @@ def _count(tiling: Tiling, block: Block, around: list[Parts], numbers: Numbers) 
 
 
 def _paint(tiling: Tiling, block: Block, around: list[Parts], numbers: Numbers) -> np.ndarray:
-    return (paint_block(tiling, block, around, numbers) + 1).view(np.uint32)
+    ids = paint_block(tiling, block, around, numbers)
+    ids += 1
+    return ids.view(np.uint32)
 
 
 def _count_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
