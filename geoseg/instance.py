@@ -44,8 +44,8 @@ __all__ = ["ObjectMap", "ObjectPlan", "linked", "plan_objects"]
 
 _CANVAS_BYTES_PX = 4
 _PARTS_BYTES_PX = 6
-"""Of memory for each pixel of a block, where objects of 8 × 8 pixels lie wall to wall: their parts, as they come and
-put in order. In a town it is less than one."""
+"""For each pixel where objects of 8 × 8 pixels lie wall to wall: their parts, as they come and put in order. In a town
+it is less than one."""
 
 
 class ObjectMap(NamedTuple):
@@ -78,14 +78,20 @@ class ObjectPlan:
     @property
     def block_bytes(self) -> int:
         """See `Finder.block_bytes`."""
-        needed_bytes = self.tiling.block_bytes(
+        return self.joining_bytes + self.tiling.block_bytes(
             bands=len(self.scene.bands),
             itemsize=np.dtype(self.scene.dtype).itemsize,
             classes=1,
             in_flight=self.model.in_flight,
         )
+
+    @property
+    def joining_bytes(self) -> int:
+        """Projected peak memory of a block when its pixels are no longer needed: what it paints, and parts of it and of
+        the tiles around."""
         rows, cols = (min(self.tiling.block_px, side) for side in self.tiling.shape)
-        return needed_bytes + (_CANVAS_BYTES_PX + _PARTS_BYTES_PX) * rows * cols
+        high, wide = (min(self.tiling.block_px + 3 * self.tiling.tile_px, side) for side in self.tiling.shape)
+        return _CANVAS_BYTES_PX * rows * cols + _PARTS_BYTES_PX * high * wide
 
     def find(self, store: BlockStore, block: Block, report: Report) -> None:
         """See `Finder.find`: the parts of the block's own tiles."""

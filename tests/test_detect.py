@@ -206,7 +206,8 @@ def test_the_memory_of_a_block_is_estimated(step: str, tmp_path: Path) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert plan.block_bytes / 8 < peak < plan.block_bytes
+    estimate = plan.block_bytes if step == "find" else plan.joining_bytes
+    assert estimate / 8 < peak < estimate
 
 
 def test_small_objects_are_left_out_and_outlines_squared(drawn: tuple[Path, np.ndarray], tmp_path: Path) -> None:
