@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from geoseg.cli import main
 from geoseg.errors import GeosegError, MismatchError, OptionError
 from geoseg.model import ModelSpec, NumpyModel
 from geoseg.objects.regions import label_regions
+from geoseg.region import plan_regions
 
 SIDE = 150
 SPEC = ModelSpec(
@@ -236,6 +238,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     package = write_package(tmp_path / "package", of_boundary)
     model = geoseg.load_model(package)
     assert (model.spec.grow_px, model.spec.borders) == (1, "gap")
+    plan = plan_regions(geoseg.open_scene(scene), model, split="1px")
+    assert pickle.loads(pickle.dumps(plan)).describe() == plan.describe()  # as it goes to a cluster
     command = ["map", str(scene), "--model", str(package), "--device", "cpu"]
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--out", str(tmp_path / "out"), "--block", "90", "--split", "1px"])

@@ -3,11 +3,14 @@
     python tests/benchmarks/bench_regions.py --sides 4096 16384
     python tests/benchmarks/bench_regions.py --buildings ../shared/data/banepa
 
-The map is random: fields of some 50 pixels across with boundary between them. In memory, `label_regions` is timed
-beside what scipy needs to label the insides alone (and scikit-image's watershed, if that is installed: it is no
-requirement). From disk, all steps after the class map are timed, from block files to painted ids, as `geoseg map` does
-them; the peak of memory is that of a process of its own for each side. With `--buildings` instead: how good objects are
-that come of a perfect map of boundaries, as `geoseg train --objects boundary` draws it, by how far they grow.
+Times are of the processor, of one thread. The map is random: fields of some 50 pixels across with boundary between them
+and around them, a fifth of all pixels. In memory, `label_regions` is timed beside what scipy needs to label the insides
+alone (and scikit-image's watershed, if that is installed: it is no requirement). From disk, all steps after the class
+map are timed, from block files to painted ids, as `geoseg map` does them; the peak of memory is that of a process of
+its own for each side.
+
+With `--buildings` instead: how good objects are that come of a perfect map of boundaries, as `geoseg train --objects
+boundary` draws it, by how far they grow.
 """
 
 from __future__ import annotations
@@ -59,9 +62,9 @@ def draw(side: int, seed: int = 0) -> np.ndarray:
 
 
 def per_100_mpx(work: Callable[[], Any], pixels: int) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     work()
-    return (time.perf_counter() - start) * 1e8 / pixels
+    return (time.process_time() - start) * 1e8 / pixels
 
 
 def peak_mib() -> float:
@@ -108,11 +111,11 @@ def from_disk(side: int, block_px: int, name: str) -> None:
             return map_in_order(function, blocks)
 
         before = peak_mib()
-        start = time.perf_counter()
+        start = time.process_time()
         numbers = plan.number(store, each)
-        between = time.perf_counter()
+        between = time.process_time()
         largest = max(int(plan.paint(store, numbers, block).max()) for block in blocks)
-        stop = time.perf_counter()
+        stop = time.process_time()
         assert largest == len(numbers)
         parts = [(between - start) * 1e8 / side**2, (stop - between) * 1e8 / side**2]
         peak = peak_mib()
