@@ -146,7 +146,7 @@ def map_objects(
         kept = large_enough(found, min_area, finder.scene.geobox.crs)
         objects, found = (objects, found) if kept.all() else run.paint(numbers.keep(kept))
     clock.stage("rasters")
-    write_object_map(objects, work / "objects.tif", overwrite=True)
+    write_object_map(objects, work / "objects.tif", count=len(found), overwrite=True)
     clock.stage("polygons")
     classes = finder.model.spec.classes
     for suffix in formats:
