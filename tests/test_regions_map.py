@@ -140,7 +140,13 @@ def test_a_folder_of_fields_whatever_the_blocks_workers_and_kills(
 ) -> None:
     options: dict[str, Any] = {"bands": "kind=1", "split": split}
     result = geoseg.map_objects(fields, model_of(), tmp_path / "whole", **options)
-    assert sorted(folder_bytes(result.folder)) == ["objects.csv", "objects.tif", "polygons.gpkg", "preview.png"]
+    assert sorted(folder_bytes(result.folder)) == [
+        "objects.csv",
+        "objects.qml",
+        "objects.tif",
+        "polygons.gpkg",
+        "preview.png",
+    ]
     whole = expected(fields, split_px=None if split is None else 2)
     with rasterio.open(result.folder / "objects.tif") as file:
         assert np.array_equal(file.read(1), whole)
@@ -158,6 +164,18 @@ def test_a_folder_of_fields_whatever_the_blocks_workers_and_kills(
     assert list((tmp_path / "killed.partial" / "blocks").glob("*.tif"))
     resumed = geoseg.map_objects(fields, model_of(), tmp_path / "killed", workers=2, **cut)
     assert folder_bytes(resumed.folder) == folder_bytes(result.folder)
+
+
+def test_a_cluster_changes_no_byte(fields: Path, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    options: dict[str, Any] = {"bands": "kind=1", "split": "2px", "block_px": 90}
+    here = geoseg.map_objects(fields, model_of(), tmp_path / "here", **options)
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=str(tmp_path)
+    ) as cluster:
+        there = geoseg.map_objects(fields, model_of(), tmp_path / "there", cluster=cluster.scheduler_address, **options)
+    assert folder_bytes(there.folder) == folder_bytes(here.folder)
 
 
 def test_small_objects_are_left_out_and_others_stay(fields: Path, tmp_path: Path) -> None:
