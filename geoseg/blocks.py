@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import dask
 import psutil
@@ -22,7 +22,7 @@ import psutil
 from geoseg.errors import BlockError, GeosegError, OptionError, OutputError
 from geoseg.tiling import Block
 
-__all__ = ["BlockStore", "check_memory", "map_in_order", "run_blocks"]
+__all__ = ["BlockStore", "Each", "check_memory", "map_in_order", "run_blocks"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,6 +30,13 @@ R = TypeVar("R")
 Report = Callable[[int], None]
 """Called by a task with the number of pixels that it has finished since the last call."""
 Task = Callable[[Block, Report], Any]
+
+
+class Each(Protocol):
+    """Runs a function for every block of a scene, on threads or on a cluster; results come in the order of blocks."""
+
+    def __call__(self, function: Callable[[Block], R], /) -> Iterator[R]:
+        """For a cluster the function must be picklable: a partial of one at the top of a module, say."""
 
 
 def run_blocks(
@@ -126,7 +133,9 @@ def map_in_order(
     try:
         if client is not None:
             workers = sum(client.nthreads().values())
-            yield from _in_order(lambda item: client.submit(function, item, pure=False), items, max(workers, 1))
+            # Sent once, and not with every item: it may hold what is known of a million objects.
+            there = client.scatter([function], broadcast=True, hash=False)[0]
+            yield from _in_order(lambda item: client.submit(_call, there, item, pure=False), items, max(workers, 1))
         elif threads > 1:
             with ThreadPoolExecutor(threads, thread_name_prefix="geoseg") as pool:
                 yield from _in_order(lambda item: pool.submit(function, item), items, threads)
@@ -135,6 +144,10 @@ def map_in_order(
     finally:
         if client is not None and cluster is not None:
             client.close()
+
+
+def _call(function: Callable[[T], R], item: T) -> R:
+    return function(item)
 
 
 def _in_order(submit: Callable[[T], Any], items: Iterable[T], ahead: int) -> Iterator[Any]:

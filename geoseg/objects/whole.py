@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,11 +16,24 @@ from geoseg.classes import ClassInfo
 from geoseg.errors import ModelError
 from geoseg.objects.join import Nodes, join
 from geoseg.objects.match import links_between
-from geoseg.objects.paint import Found, describe, paint
+from geoseg.objects.paint import Found, count, describe, paint
 from geoseg.objects.parts import Parts, core_of
 from geoseg.tiling import Block, Tiling
 
-__all__ = ["Numbers", "Outlook", "count", "finish", "link", "needed", "number", "own_tiles", "paint_block", "tabulate"]
+__all__ = [
+    "Numbers",
+    "Outlook",
+    "count",
+    "finish",
+    "link",
+    "needed",
+    "number",
+    "own_tiles",
+    "paint_block",
+    "tabulate",
+    "total",
+    "widened",
+]
 
 _INDEX_BITS = 24
 
@@ -47,19 +59,24 @@ class Numbers:
     keys: np.ndarray
     """(part,) int64, rising; see `keys_of`."""
     object: np.ndarray
-    """(part,) int64 number of its object; −1 where it has none."""
+    """(part,) int32 number of its object; −1 where it has none."""
     rank: np.ndarray
     """(object,) int64: which is painted over which, the highest on top."""
     found: Found
     """What is known of the objects."""
 
+    def __len__(self) -> int:
+        """How many objects."""
+        return len(self.found)
+
     def of(self, parts: Parts) -> np.ndarray:
-        """(part,) int64: the object of each of these."""
+        """(part,) int32: the object of each of these."""
         return self.object[np.searchsorted(self.keys, keys_of(parts))]
 
     def keep(self, kept: np.ndarray) -> Numbers:
         """Only some of the objects, bool (object,), numbered anew in the same order."""
-        fresh = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)  # the last is for parts that have no object
+        # The last is for parts that have no object.
+        fresh = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
         order = np.argsort(self.rank[kept], kind="stable")
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
@@ -71,7 +88,7 @@ def keys_of(parts: Parts) -> np.ndarray:
     """A number for each part that is the same however the scene is cut into blocks; it rises in lattice order."""
     if parts.index.max(initial=0) >= 1 << _INDEX_BITS:
         raise ModelError(f"A tile may have {1 << _INDEX_BITS} objects at most. Raise the model's lowest score.")
-    return parts.tile << _INDEX_BITS | parts.index
+    return parts.tile.astype(np.int64) << _INDEX_BITS | parts.index
 
 
 def own_tiles(tiling: Tiling, block: Block) -> tuple[range, range]:
@@ -92,6 +109,19 @@ def own_tiles(tiling: Tiling, block: Block) -> tuple[range, range]:
     return spans[0], spans[1]
 
 
+def widened(tiling: Tiling, rows: range, cols: range) -> tuple[range, range]:
+    """Lattice rows and columns of these tiles and of those around them; none around none.
+
+    >>> widened(Tiling((1000, 1000), tile_px=100, overlap_px=20), range(0, 2), range(5, 7))
+    (range(0, 3), range(4, 8))
+    """
+    around = (
+        range(max(span.start - 1, 0), min(span.stop + 1, count)) if span else span
+        for span, count in zip((rows, cols), tiling.lattice, strict=True)
+    )
+    return next(around), next(around)
+
+
 def needed(tiling: Tiling, rows: range, cols: range) -> list[tuple[int, int]]:
     """Rows and columns of the blocks that hold these tiles, or those around them.
 
@@ -100,8 +130,7 @@ def needed(tiling: Tiling, rows: range, cols: range) -> list[tuple[int, int]]:
     [(0, 0), (0, 1)]
     """
     found = []
-    for axis, span in enumerate((rows, cols)):
-        tiles = range(max(span.start - 1, 0), min(span.stop + 1, tiling.lattice[axis])) if span else span
+    for axis, tiles in enumerate(widened(tiling, rows, cols)):
         starts = (core_of(tiling, *((i, 0) if axis == 0 else (0, i)))[axis][0] for i in tiles)
         found.append(sorted({start // tiling.block_px for start in starts}))
     return [(row, col) for row in found[0] for col in found[1]]
@@ -136,7 +165,7 @@ def link(tiling: Tiling, block: Block, around: Sequence[Parts]) -> Outlook:
                     a.append(keys[first + found.a])
                     b.append(keys[other[0] + found.b])
                     agreement.append(found.agreement)
-    kept = parts.without_runs(np.concatenate(own) if own else np.zeros(0, np.int64))
+    kept = parts.take(np.concatenate(own) if own else np.zeros(0, np.int64), runs=False)
     return Outlook(kept, np.concatenate(a), np.concatenate(b), np.concatenate(agreement))
 
 
@@ -150,40 +179,49 @@ def number(outlooks: Sequence[Outlook]) -> Numbers:
     found = describe(parts, objects)
     rank = np.empty(len(found), np.int64)
     rank[np.lexsort((-np.arange(len(found)), -found.pixels, found.score))] = np.arange(len(found))
-    return Numbers(keys, objects, rank, found)
+    return Numbers(keys, objects.astype(np.int32), rank, found)
 
 
 def paint_block(tiling: Tiling, block: Block, around: Sequence[Parts], numbers: Numbers) -> np.ndarray:
-    """int64 (row, col): number of the object, −1 for none. `around` as `needed` names for the tiles that touch it."""
+    """int32 (row, col): number of the object, −1 for none. `around` as `needed` names for the tiles that touch it."""
     parts = Parts.in_order(around)
     return paint(tiling, block, parts, numbers.of(parts), numbers.rank)
 
 
-def count(painted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which objects are seen in what was painted, and how many pixels of each."""
-    return np.unique(painted[painted >= 0], return_counts=True)
-
-
 def finish(numbers: Numbers, counts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Numbers:
     """The objects that are left, numbered anew: those of which others leave at least half to be seen."""
-    seen = np.zeros(len(numbers.found), np.int64)
-    for objects, pixels in counts:
-        seen[objects] += pixels
+    seen = total(counts, len(numbers.found))
     return numbers.keep((seen > 0) & (2 * seen >= numbers.found.pixels))
 
 
-def tabulate(numbers: Numbers, counts: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[ClassInfo]) -> Any:
+def total(counts: Iterable[tuple[np.ndarray, np.ndarray]], objects: int) -> np.ndarray:
+    """(object,) int64: pixels of each object in what was painted, from `count` of all blocks.
+
+    >>> total([count(np.array([[1, 1]])), count(np.array([[-1, 1, 0]]))], 3).tolist()
+    [1, 3, 0]
+    """
+    pixels = np.zeros(objects, np.int64)
+    for which, some in counts:
+        pixels[which] += some
+    return pixels
+
+
+def tabulate(numbers: Numbers, pixels: np.ndarray, classes: Sequence[ClassInfo]) -> pd.DataFrame:
     """The table of objects.
+
+    Parameters
+    ----------
+    numbers, classes
+        The objects, and the model's classes.
+    pixels
+        (object,) int64: how many each has in the map.
 
     Returns
     -------
     DataFrame
-        ``object_id`` (from 1), ``class`` (value), ``class_name``, ``score`` (0..1), ``pixels`` (in the map), ``tiles``
-        (in how many it was seen), ``edge`` (whether it touches the scene's edge).
+        ``object_id`` (from 1), ``class`` (value), ``class_name``, ``score`` (0..1), ``pixels``, ``tiles`` (in how many
+        it was seen), ``edge`` (whether it touches the scene's edge).
     """
-    pixels = np.zeros(len(numbers.found), np.int64)
-    for objects, some in counts:
-        pixels[objects] += some
     found = numbers.found
     return pd.DataFrame(
         {
