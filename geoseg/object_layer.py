@@ -114,6 +114,9 @@ def _with_attributes(table: pd.DataFrame, geometry: np.ndarray, crs: Any, grid: 
     return gpd.GeoDataFrame(pd.concat([known, measured], axis=1), geometry=geometry, crs=crs)
 
 
+_NO_OBJECT = "#efefea"
+
+
 def large_enough(table: pd.DataFrame, min_area: str | float | Area, crs: Any) -> np.ndarray:
     """bool (object,): which objects have this size at least, by their pixels or their area."""
     least = with_unit(parse_area(min_area), crs)
@@ -137,7 +140,9 @@ def areas_by_class(table: pd.DataFrame, classes: Sequence[ClassInfo]) -> pd.Data
 
 
 def classes_of_objects(objects: xr.DataArray, table: pd.DataFrame, classes: Sequence[ClassInfo]) -> xr.DataArray:
-    """The class of each pixel, for the preview: 255 where there is no object."""
-    lookup = np.concatenate([[NODATA], table["class"].to_numpy()]).astype(np.uint8)
+    """The class of each pixel, for the preview; what is no object is a class of its own."""
+    free = next(value for value in range(NODATA) if all(info.value != value for info in classes))
+    lookup = np.concatenate([[free], table["class"].to_numpy()]).astype(np.uint8)
     values = da.map_blocks(lambda ids: lookup[ids], objects.data, dtype=np.uint8)
-    return class_map(values, geobox_of(objects), classes)
+    none = ClassInfo(free, "no object", _NO_OBJECT)
+    return class_map(values, geobox_of(objects), sorted([*classes, none], key=lambda info: info.value))
