@@ -19,7 +19,7 @@ import shapely
 
 from geoseg.errors import OptionError, OutputError
 from geoseg.export.stream import Stream, parse_crs
-from geoseg.export.vector import GROUP_ROWS, geo_metadata
+from geoseg.export.vector import GROUP_ROWS, WRITER, geo_metadata
 from geoseg.files import replacing
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _SCHEMAS = (
 _LANGUAGE = "https://vecorel.org/sdl/v0.2.0/schema.json"
 _MEASURES = {"area_m2": ("metrics:area", 1e9), "perimeter_m": ("metrics:perimeter", 1.25e9)}  # and the largest allowed
 _LEFT_OUT = {"object_id", "area_ha"}  # is the id; says the same as the area
+_KINDS = {shapely.GeometryType.POLYGON: "Polygon", shapely.GeometryType.MULTIPOLYGON: "MultiPolygon"}
 _RESERVED = {"schemas", "collection", "bbox", "category", "metrics", "determination"}
 
 
@@ -112,7 +113,7 @@ def write_fiboa(
     metadata = layout.metadata(collection, observed, details)
     with replacing(target) as beside:
         try:
-            with parquet.ParquetWriter(beside, layout.schema, compression="zstd") as writer:
+            with parquet.ParquetWriter(beside, layout.schema, **WRITER) as writer:
                 for table in stream.tables(GROUP_ROWS):
                     writer.write_table(layout.table(table), row_group_size=GROUP_ROWS)
                 layout.check_ids()
@@ -136,7 +137,7 @@ def _simple(
             shapely.get_num_geometries(shapes) == 1
         )
         shapes[single] = shapely.get_geometry(shapes[single], 0)
-        kinds |= {shapely.GeometryType(kind).name for kind in np.unique(shapely.get_type_id(shapes)) if kind >= 0}
+        kinds |= {_KINDS[kind] for kind in np.unique(shapely.get_type_id(shapes)) if kind in _KINDS}
         yield frame.set_geometry(gpd.GeoSeries(shapes, index=frame.index, crs=frame.crs))
 
 

@@ -66,6 +66,9 @@ _CONFIG = {
 GROUP_ROWS = 65_536
 """Polygons in a row group of GeoParquet."""
 
+WRITER: dict[str, Any] = {"compression": "zstd", "store_schema": False}
+"""Settings of pyarrow for GeoParquet. A schema of Arrow's own would hide from pyarrow what is said at the end."""
+
 # Whatever GDAL has to say about writing. (Full disks among it: it cleans up before it tells.)
 _DRIVER_ERRORS = (
     pyogrio.errors.DataSourceError,
@@ -237,7 +240,7 @@ def _write_parquet(stream: Stream, path: Path) -> None:
     from pyarrow import parquet
 
     schema = stream.schema()
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(path, schema, **WRITER) as writer:
         for table in stream.tables(GROUP_ROWS):
             # In one piece: pages end where pieces do.
             writer.write_table(table.combine_chunks(), row_group_size=GROUP_ROWS)
