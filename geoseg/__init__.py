@@ -25,7 +25,7 @@ _HOME = {
     "class_areas": "geoseg.areas",
     "class_map": "geoseg.classmap",
     "classify": "geoseg.semantic",
-    "detect": "geoseg.instance",
+    "detect": "geoseg.finders",
     "list_models": "geoseg.model",
     "load_model": "geoseg.networks",
     "map_objects": "geoseg.object_pipeline",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import dask
 import psutil
@@ -22,7 +22,7 @@ import psutil
 from geoseg.errors import BlockError, GeosegError, OptionError, OutputError
 from geoseg.tiling import Block
 
-__all__ = ["BlockStore", "check_memory", "map_in_order", "run_blocks"]
+__all__ = ["BlockStore", "Each", "check_memory", "map_in_order", "run_blocks"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,6 +30,13 @@ R = TypeVar("R")
 Report = Callable[[int], None]
 """Called by a task with the number of pixels that it has finished since the last call."""
 Task = Callable[[Block, Report], Any]
+
+
+class Each(Protocol):
+    """Runs a function for every block of a scene, on threads or on a cluster; results come in the order of blocks."""
+
+    def __call__(self, function: Callable[[Block], R], /) -> Iterator[R]:
+        """For a cluster the function must be picklable: a partial of one at the top of a module, say."""
 
 
 def run_blocks(

@@ -1,22 +1,24 @@
 """Instance segmentation: tiles → instances of each → objects, each once, however many tiles saw it.
 
-`detect` is lazy; an `ObjectPlan` holds what is needed to look for objects in any block, in any process, with one
-answer.
+An `ObjectPlan` holds what is needed to look for objects in any block, in any process, with one answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
+from geoseg.blocks import BlockStore, Each, Report
 from geoseg.errors import MismatchError
 from geoseg.model import InstanceModel
 from geoseg.objects.parts import Parts, parts_of
+from geoseg.objects.store import load_parts, save_parts
 from geoseg.objects.whole import (
     Numbers,
     Outlook,
@@ -28,6 +30,7 @@ from geoseg.objects.whole import (
     own_tiles,
     paint_block,
     tabulate,
+    total,
 )
 from geoseg.reading import iter_tiles
 from geoseg.semantic import fit_scene, lattice_over
@@ -36,11 +39,14 @@ from geoseg.tiling import Block, Tiling
 if TYPE_CHECKING:
     from geoseg.scene import Scene
 
-__all__ = ["ObjectMap", "ObjectPlan", "detect", "plan_objects"]
+__all__ = ["ObjectMap", "ObjectPlan", "plan_objects"]
+
+_PARTS_BYTES_PX = 4
+"""Of memory for each pixel of a block: what linking and painting keep of it and of those around it."""
 
 
 class ObjectMap(NamedTuple):
-    """What `detect` gives."""
+    """What `geoseg.detect` gives."""
 
     map: xr.Dataset
     """``object``: uint32 (row, col), dask-backed; 0 = none, else the object's id."""
@@ -48,58 +54,9 @@ class ObjectMap(NamedTuple):
     """A `dask.delayed` table; ``table.compute()`` gives the DataFrame of `geoseg.objects.whole.tabulate`."""
 
 
-def detect(
-    scene: Scene,
-    model: InstanceModel,
-    *,
-    tile_px: int | None = None,
-    overlap_px: int | None = None,
-    block_px: int = 4096,
-    resolution: float | None = None,
-    value_range: tuple[float, float] | None = None,
-) -> ObjectMap:
-    """Find every object of a scene once, lazily.
-
-    What tiles see of an object is joined by comparing the pixels that two tiles both saw, and what one tile told apart
-    stays apart; see `geoseg.objects`. Neither the objects nor their ids depend on blocks or workers.
-
-    Parameters
-    ----------
-    scene
-        From `geoseg.open_scene`, of any size.
-    model
-        From `geoseg.load_model`, for instance segmentation.
-    tile_px, overlap_px, block_px, resolution, value_range
-        See `geoseg.classify`. The smallest objects should fit into the overlap; larger ones are joined.
-
-    Returns
-    -------
-    ObjectMap
-        The map and the table. The model runs when either is computed; compute both at once
-        (``dask.compute(map, table)``) to have it run once.
-
-    Raises
-    ------
-    MismatchError
-        The scene has not the bands, data type or resolution that the model needs, or the model gives classes.
-    OptionError
-        The tiling is impossible.
-    """
-    plan = plan_objects(
-        scene,
-        model,
-        tile_px=tile_px,
-        overlap_px=overlap_px,
-        block_px=block_px,
-        resolution=resolution,
-        value_range=value_range,
-    )
-    return plan.lazy()
-
-
 @dataclass(frozen=True)
 class ObjectPlan:
-    """A scene that fits its model, and the lattice over it."""
+    """A scene that fits its model, and the lattice over it: a `Finder`, see `geoseg.finders`."""
 
     scene: Scene
     """The scene on the grid and with the bands that the model sees."""
@@ -109,6 +66,47 @@ class ObjectPlan:
     """The lattice over the scene's grid."""
     value_range: tuple[float, float] | None = None
     """Pixel values that become the lowest and highest of the model's data type."""
+
+    @property
+    def suffix(self) -> str:
+        """See `Finder.suffix`."""
+        return ".npz"
+
+    @property
+    def block_bytes(self) -> int:
+        """See `Finder.block_bytes`."""
+        needed_bytes = self.tiling.block_bytes(
+            bands=len(self.scene.bands),
+            itemsize=np.dtype(self.scene.dtype).itemsize,
+            classes=1,
+            in_flight=self.model.in_flight,
+        )
+        side = min(self.tiling.block_px, max(self.tiling.shape))
+        return needed_bytes + 9 * _PARTS_BYTES_PX * side**2
+
+    def find(self, store: BlockStore, block: Block, report: Report) -> None:
+        """See `Finder.find`: the parts of the block's own tiles."""
+        found, pixels = [], block.pixels
+        for parts in self.iter_parts(block):
+            found.append(parts)
+            step = min(self.tiling.stride_px**2, pixels)
+            pixels -= step
+            report(step)
+        save_parts(Parts.concatenate(found), store.path(block))
+        report(pixels)
+
+    def number(self, store: BlockStore, each: Each) -> Numbers:
+        """See `Finder.number`: parts of all blocks are linked, numbered, and what lies under others is left out."""
+        first = number(list(each(partial(_link_stored, self, store))))
+        return finish(first, each(partial(_count_stored, self, store, first)))
+
+    def paint(self, store: BlockStore, numbers: Numbers, block: Block) -> np.ndarray:
+        """See `Finder.paint`."""
+        return _paint(self.tiling, block, _load(store, self.around(block)), numbers)
+
+    def tabulate(self, numbers: Numbers, pixels: np.ndarray) -> pd.DataFrame:
+        """See `Finder.tabulate`; with ``tiles`` and ``edge``."""
+        return tabulate(numbers, pixels, self.model.spec.classes)
 
     def parts(self, block: Block) -> Parts:
         """What the block's own tiles see of objects."""
@@ -182,7 +180,7 @@ def plan_objects(
     resolution: float | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> ObjectPlan:
-    """What `detect` will do, with everything checked; see there for the parameters and what is raised."""
+    """What `geoseg.detect` will do, with everything checked; see there for the parameters and what is raised."""
     spec = model.spec
     if spec.task != "instance-segmentation":
         raise MismatchError(
@@ -191,6 +189,18 @@ def plan_objects(
         )
     fitted = fit_scene(scene, spec, resolution=resolution, value_range=value_range)
     return ObjectPlan(fitted, model, lattice_over(fitted, spec, tile_px, overlap_px, block_px), value_range)
+
+
+def _load(store: BlockStore, blocks: Iterable[Block]) -> list[Parts]:
+    return [load_parts(store.path(block)) for block in blocks]
+
+
+def _link_stored(plan: ObjectPlan, store: BlockStore, block: Block) -> Outlook:
+    return link(plan.tiling, block, _load(store, plan.around_own(block)))
+
+
+def _count_stored(plan: ObjectPlan, store: BlockStore, numbers: Numbers, block: Block) -> tuple[np.ndarray, np.ndarray]:
+    return _count(plan.tiling, block, _load(store, plan.around(block)), numbers)
 
 
 def _link(tiling: Tiling, block: Block, around: list[Parts]) -> Outlook:
@@ -214,4 +224,4 @@ def _count_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table(classes: Any, numbers: Numbers, counts: list[tuple[np.ndarray, np.ndarray]]) -> Any:
-    return tabulate(numbers, counts, classes)
+    return tabulate(numbers, total(counts, len(numbers.found)), classes)

@@ -16,7 +16,7 @@ from geoseg.objects.join import Nodes, join
 from geoseg.objects.match import links_between, overlaps
 from geoseg.objects.paint import describe
 from geoseg.objects.parts import Parts, Runs, core_of, parts_of, trusted_of
-from geoseg.objects.whole import Numbers, count, finish, link, needed, number, own_tiles, paint_block, tabulate
+from geoseg.objects.whole import Numbers, count, finish, link, needed, number, own_tiles, paint_block, tabulate, total
 from geoseg.tiling import Block, Tiling
 
 
@@ -150,7 +150,7 @@ def test_no_links_no_parts() -> None:
     assert len(links_between(tiling, parts, parts).a) == 0
     numbers = number([link(tiling, whole(tiling), [parts])])
     assert (paint_block(tiling, whole(tiling), [parts], numbers) == -1).all()
-    assert len(tabulate(finish(numbers, []), [], ())) == 0
+    assert len(tabulate(finish(numbers, []), np.zeros(0), ())) == 0
 
 
 def by_hand(shape: tuple[int, int], tiling: Tiling, per_tile: dict[tuple[int, int], Any]) -> tuple[np.ndarray, Numbers]:
@@ -212,7 +212,7 @@ def test_the_table_counts_the_map(truth: np.ndarray) -> None:
 
     tiling = Tiling((600, 600), tile_px=256, overlap_px=64)
     found, numbers = objects_of(truth[:600, :600], tiling, "shift")
-    table = tabulate(numbers, [count(found - 1)], [ClassInfo(7, "building")])
+    table = tabulate(numbers, total([count(found - 1)], len(numbers)), [ClassInfo(7, "building")])
     assert table["object_id"].tolist() == list(range(1, len(table) + 1))
     assert np.array_equal(table["pixels"], np.bincount(found.ravel())[1:])
     assert set(table["class"]) == {7}

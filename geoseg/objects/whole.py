@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,19 @@ from geoseg.objects.paint import Found, describe, paint
 from geoseg.objects.parts import Parts, core_of
 from geoseg.tiling import Block, Tiling
 
-__all__ = ["Numbers", "Outlook", "count", "finish", "link", "needed", "number", "own_tiles", "paint_block", "tabulate"]
+__all__ = [
+    "Numbers",
+    "Outlook",
+    "count",
+    "finish",
+    "link",
+    "needed",
+    "number",
+    "own_tiles",
+    "paint_block",
+    "tabulate",
+    "total",
+]
 
 _INDEX_BITS = 24
 
@@ -52,6 +63,10 @@ class Numbers:
     """(object,) int64: which is painted over which, the highest on top."""
     found: Found
     """What is known of the objects."""
+
+    def __len__(self) -> int:
+        """How many objects."""
+        return len(self.found)
 
     def of(self, parts: Parts) -> np.ndarray:
         """(part,) int64: the object of each of these."""
@@ -166,24 +181,38 @@ def count(painted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def finish(numbers: Numbers, counts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Numbers:
     """The objects that are left, numbered anew: those of which others leave at least half to be seen."""
-    seen = np.zeros(len(numbers.found), np.int64)
-    for objects, pixels in counts:
-        seen[objects] += pixels
+    seen = total(counts, len(numbers.found))
     return numbers.keep((seen > 0) & (2 * seen >= numbers.found.pixels))
 
 
-def tabulate(numbers: Numbers, counts: Iterable[tuple[np.ndarray, np.ndarray]], classes: Sequence[ClassInfo]) -> Any:
+def total(counts: Iterable[tuple[np.ndarray, np.ndarray]], objects: int) -> np.ndarray:
+    """(object,) int64: pixels of each object in what was painted, from `count` of all blocks.
+
+    >>> total([count(np.array([[1, 1]])), count(np.array([[-1, 1, 0]]))], 3).tolist()
+    [1, 3, 0]
+    """
+    pixels = np.zeros(objects, np.int64)
+    for which, some in counts:
+        pixels[which] += some
+    return pixels
+
+
+def tabulate(numbers: Numbers, pixels: np.ndarray, classes: Sequence[ClassInfo]) -> pd.DataFrame:
     """The table of objects.
+
+    Parameters
+    ----------
+    numbers, classes
+        The objects, and the model's classes.
+    pixels
+        (object,) int64: how many each has in the map.
 
     Returns
     -------
     DataFrame
-        ``object_id`` (from 1), ``class`` (value), ``class_name``, ``score`` (0..1), ``pixels`` (in the map), ``tiles``
-        (in how many it was seen), ``edge`` (whether it touches the scene's edge).
+        ``object_id`` (from 1), ``class`` (value), ``class_name``, ``score`` (0..1), ``pixels``, ``tiles`` (in how many
+        it was seen), ``edge`` (whether it touches the scene's edge).
     """
-    pixels = np.zeros(len(numbers.found), np.int64)
-    for objects, some in counts:
-        pixels[objects] += some
     found = numbers.found
     return pd.DataFrame(
         {
