@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import geopandas as gpd
@@ -12,14 +14,17 @@ import pandas as pd
 import shapely
 import xarray as xr
 
+from geoseg import __version__, export
 from geoseg.areas import PixelAreas
 from geoseg.classes import NODATA, ClassInfo
 from geoseg.classmap import class_map, geobox_of
-from geoseg.polygons import polygon_attributes, vectorize
+from geoseg.packages import ModelSpec
+from geoseg.polygons import polygon_areas, polygon_attributes, vectorize
 from geoseg.polygons import regularize as square
+from geoseg.scene import Scene
 from geoseg.units import Area, parse_area, with_unit
 
-__all__ = ["Shapes", "areas_by_class", "classes_of_objects", "large_enough", "polygons_of"]
+__all__ = ["Shapes", "areas_by_class", "classes_of_objects", "large_enough", "polygons_of", "write_objects"]
 
 
 @dataclass(frozen=True)
@@ -72,3 +77,30 @@ def classes_of_objects(objects: xr.DataArray, polygons: gpd.GeoDataFrame, classe
     lookup = np.concatenate([[NODATA], polygons["class"].to_numpy()]).astype(np.uint8)
     values = da.map_blocks(lambda ids: lookup[ids], objects.data, dtype=np.uint8)
     return class_map(values, geobox_of(objects), classes)
+
+
+def write_objects(
+    polygons: gpd.GeoDataFrame, folder: Path, name: str, *, scene: Scene, spec: ModelSpec, crs: Any
+) -> Path:
+    """The layer of objects in one format: ``fiboa``, or a suffix of `export.write_polygons`.
+
+    Parameters
+    ----------
+    polygons
+        What `polygons_of` gave.
+    folder
+        The file is ``polygons.*`` in it.
+    scene, spec
+        Where they were found, on the grid of the map, and by which model.
+    crs
+        See `geoseg.export.write_polygons`.
+    """
+    if name != "fiboa":
+        return export.write_polygons([polygons], folder / f"polygons.{name}", classes=spec.classes, crs=crs, multi=True)
+    return export.write_fiboa(
+        [polygons.assign(area_m2=polygon_areas(polygons.geometry, scene.geobox))],  # of the shapes, not of their pixels
+        folder / f"polygons{export.FIBOA_SUFFIX}",
+        collection=scene.name,
+        crs=crs,
+        details=f"Found by the model {spec.name} with geoseg {__version__}.",
+    )

@@ -24,7 +24,7 @@ from geoseg.classmap import open_object_blocks, write_object_block, write_object
 from geoseg.files import check_folder
 from geoseg.finders import Finder, Numbering, finder_of
 from geoseg.model import InstanceModel
-from geoseg.object_layer import Shapes, areas_by_class, classes_of_objects, large_enough, polygons_of
+from geoseg.object_layer import Shapes, areas_by_class, classes_of_objects, large_enough, polygons_of, write_objects
 from geoseg.outfolder import Clock, check_formats, check_overwrite, prepare_folders, publish, run_key
 from geoseg.progress import Progress
 from geoseg.scene import open_scene, pair
@@ -104,7 +104,7 @@ def map_objects(
     """
     progress = progress or Progress()
     clock = Clock(progress)
-    formats, shapes = check_formats(formats), Shapes(min_area, simplify, smooth, regularize)
+    formats, shapes = check_formats(formats, objects=True), Shapes(min_area, simplify, smooth, regularize)
     check_overwrite(Path(out), overwrite)
     clock.stage("open")
     if isinstance(model, str | Path):
@@ -146,9 +146,8 @@ def map_objects(
     write_object_map(objects, work / "objects.tif", overwrite=True)
     clock.stage("polygons")
     classes = finder.model.spec.classes
-    for suffix in formats:
-        path = work / f"polygons.{suffix}"
-        export.write_polygons([polygons], path, classes=classes, crs=crs or scene.geobox.crs, multi=True)
+    for name in formats:
+        write_objects(polygons, work, name, scene=finder.scene, spec=finder.model.spec, crs=crs or scene.geobox.crs)
     table = areas_by_class(polygons, classes)
     table.to_csv(work / "objects.csv", index=False)
     clock.stage("preview")

@@ -124,9 +124,7 @@ def write_fiboa(
     return target
 
 
-def _simple(
-    batches: Iterable[gpd.GeoDataFrame] | Iterable[pa.Table], kinds: set[str]
-) -> Iterator[gpd.GeoDataFrame]:
+def _simple(batches: Iterable[gpd.GeoDataFrame] | Iterable[pa.Table], kinds: set[str]) -> Iterator[gpd.GeoDataFrame]:
     """Frames in which a MultiPolygon has several parts; `kinds` gets the types of the shapes."""
     for batch in batches:
         frame = batch if isinstance(batch, gpd.GeoDataFrame) else gpd.GeoDataFrame.from_arrow(batch)
@@ -158,7 +156,7 @@ class _Layout:
         taken = [field.name for field in self._further if field.name.split(":")[0] in _RESERVED]
         if taken:
             raise OptionError(
-                f"fiboa keeps the name {taken[0]!r} for itself, but a column has it. Rename that column, or leave it out."
+                f"fiboa keeps the name {taken[0]!r} for itself, but a column has it. Rename it, or leave it out."
             )
         self._types = {field.name: _named_type(field) for field in self._further}
         self._measures = [name for name in _MEASURES if name in source.names]
