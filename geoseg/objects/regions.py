@@ -1,0 +1,323 @@
+"""Regions: objects out of a map of classes, made of the map as a whole, so there is nothing to join across tiles.
+
+The steps, each of a block with a halo, and each with the same outcome whatever the blocks:
+
+1. `mark`: pixels inside an object hang together by their sides: patches. To split what hangs together by a neck, only
+   what lies deep inside makes patches at first (`mark_seeds`), grows back by a bounded number of steps, and takes what
+   is left of its ground as a whole.
+2. `link`: patches that touch across the border of two blocks.
+3. `number`: patches become objects, numbered by their first pixels.
+4. `paint`: objects grow into the boundary around them by a bounded number of steps.
+
+What a pixel gets depends on ground no farther than a halo, or on sums over whole patches; and neither on blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from geoseg.errors import OptionError
+from geoseg.objects.regions_numbers import Lookup, Survey, number, number_seeds
+from geoseg.objects.regions_patches import Edge, Patches
+from geoseg.objects.regions_pixels import BOUNDARY, contacts, grow, grow_apart, label, measure, seeds
+from geoseg.tiling import Block, Tiling
+
+__all__ = [
+    "BORDERS",
+    "BOUNDARY",
+    "Patches",
+    "Rules",
+    "kinds_of",
+    "label_regions",
+    "mark",
+    "mark_seeds",
+    "paint",
+    "survey",
+    "window_around",
+]
+
+BORDERS = ("shared", "gap")
+_LARGEST_PX = 100
+
+Read = Callable[[slice, slice], np.ndarray]
+"""Gives the pixels of any window of the scene."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a map of classes becomes objects.
+
+    Raises
+    ------
+    OptionError
+        A number is negative or too large, or there is no such kind of border.
+
+    Examples
+    --------
+    >>> Rules(grow_px=3, borders="gap").paint_halo_px
+    4
+    """
+
+    grow_px: int = 0
+    """How far objects grow into the boundary around them, in steps from pixel to pixel."""
+    borders: str = "shared"
+    """``shared``: objects grow until they meet. ``gap``: boundary that is as near to a second one stays free."""
+    split_px: float | None = None
+    """Objects are split where they are narrower than about twice this; None = never."""
+
+    def __post_init__(self) -> None:
+        rules = {
+            f"grow_px must be a whole number from 0 to {_LARGEST_PX}": self.grow_px == int(self.grow_px)
+            and 0 <= self.grow_px <= _LARGEST_PX,
+            f"borders must be {' or '.join(BORDERS)}": self.borders in BORDERS,
+            f"split_px must be from 1 to {_LARGEST_PX}": self.split_px is None or 1 <= self.split_px <= _LARGEST_PX,
+        }
+        broken = [rule for rule, holds in rules.items() if not holds]
+        if broken:
+            raise OptionError(
+                f"For objects from a map {'; '.join(broken)}. Received grow_px={self.grow_px}, "
+                f"borders={self.borders!r}, split_px={self.split_px}. Change that."
+            )
+
+    @property
+    def paint_halo_px(self) -> int:
+        """How far around a block `paint` looks."""
+        return self.grow_px + (self.borders == "gap")
+
+    @property
+    def seed_halo_px(self) -> int:
+        """How far around a block `mark_seeds` looks."""
+        return 0 if self.split_px is None else int(self.split_px)
+
+    @property
+    def back_px(self) -> int:
+        """How many steps seeds grow back: a corner of what was thinned out is not farther from what is left of it."""
+        return 0 if self.split_px is None else int(np.ceil(2 * self.split_px))
+
+    @property
+    def mark_halo_px(self) -> int:
+        """How far around a block `mark` looks."""
+        return 0 if self.split_px is None else self.back_px + 1
+
+
+def kinds_of(classes: np.ndarray, inside: Sequence[int], boundary: int | None = None) -> np.ndarray:
+    """From class values to kinds: 1, 2, ... for the classes of objects, `BOUNDARY`, 0 for all the rest.
+
+    >>> kinds_of(np.array([0, 1, 2, 255], np.uint8), [1], 2).tolist()
+    [0, 1, 255, 0]
+    """
+    table = np.zeros(256, np.uint8)
+    table[list(inside)] = np.arange(1, len(inside) + 1)
+    if boundary is not None:
+        table[boundary] = BOUNDARY
+    return table[classes]
+
+
+def window_around(tiling: Tiling, block: Block, halo: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Rows and columns of a block with a halo, as far as the scene goes; and of the block within them."""
+    spans = [
+        (slice(max(start - halo, 0), min(stop + halo, side)), start, stop)
+        for (start, stop), side in zip((block.rows, block.cols), tiling.shape, strict=True)
+    ]
+    within = tuple(slice(start - span.start, stop - span.start) for span, start, stop in spans)
+    return (spans[0][0], spans[1][0]), (within[0], within[1])
+
+
+def mark_seeds(rules: Rules, tiling: Tiling, block: Block, kinds: Read) -> Patches:
+    """Patches of what lies deep inside, for splitting; as large as it is, before it grows back."""
+    window, within = window_around(tiling, block, rules.seed_halo_px)
+    deep = np.ascontiguousarray(seeds(kinds(*window), float(rules.split_px or 0))[within])
+    return _patches(tiling, block, label(deep), deep, np.zeros_like(deep))
+
+
+def mark(rules: Rules, tiling: Tiling, block: Block, kinds: Read, percent: np.ndarray, deep: Read | None) -> Patches:
+    """Patches of a block.
+
+    Parameters
+    ----------
+    rules, tiling, block
+        What decides.
+    kinds
+        Reads kinds of ground.
+    percent
+        Confidence of the block's pixels, uint8.
+    deep
+        For splitting: reads numbers of seeds (of the whole scene, from 1 on), uint32, 0 = none.
+    """
+    window, within = window_around(tiling, block, rules.mark_halo_px)
+    ground = np.ascontiguousarray(kinds(*window))
+    if deep is None:
+        return _patches(tiling, block, label(ground), ground, percent)
+    grown = np.array(deep(*window), order="C")
+    grow(grown, ground, rules.back_px, False)
+    own, own_grown = np.ascontiguousarray(ground[within]), grown[within]
+    from_seed, labels = np.unique(own_grown, return_inverse=True)
+    labels = labels.reshape(own.shape).astype(np.uint32)
+    if not len(from_seed) or from_seed[0]:
+        from_seed, labels = np.append(np.uint32(0), from_seed), labels + np.uint32(1)
+    pieces, count = label(np.where(own_grown == 0, own, np.uint8(0)))
+    touching, sides = _contacts(pieces, grown, window, within, tiling)
+    seeded = len(from_seed) - 1
+    labels = np.where(pieces > 0, pieces + np.uint32(seeded), labels)
+    marked = _patches(tiling, block, (labels, seeded + count), own, percent)
+    seed = np.concatenate([from_seed[1:].astype(np.int64) - 1, np.full(count, -1, np.int64)])
+    return Patches(
+        **{**vars(marked), "seed": seed, "touching": touching + np.array([seeded - 1, -1]), "sides": sides},
+    )
+
+
+def _contacts(
+    pieces: np.ndarray,
+    grown: np.ndarray,
+    window: tuple[slice, slice],
+    within: tuple[slice, slice],
+    tiling: Tiling,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which pieces touch which seeds, and along how many sides of pixels."""
+    rim = [
+        (int(part.start == 0), int(span.stop - span.start == part.stop))
+        for part, span in zip(within, window, strict=True)
+    ]
+    near = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in within)
+    around = np.pad(grown[near], rim)
+    pairs, sides = np.unique(contacts(pieces, around), axis=0, return_counts=True)
+    return pairs.astype(np.int64), sides.astype(np.int64)
+
+
+def _patches(
+    tiling: Tiling, block: Block, labelled: tuple[np.ndarray, int], kinds: np.ndarray, percent: np.ndarray
+) -> Patches:
+    labels, count = labelled
+    kind, first, pixels, total = measure(labels, kinds, np.ascontiguousarray(percent), count)
+    row, col = np.divmod(first, labels.shape[1])
+    place = (row + block.rows[0]) * tiling.shape[1] + col + block.cols[0]
+    none = np.zeros((0, 2), np.int64)
+    return Patches(labels, kind, place, pixels, total, np.full(count, -1, np.int64), none, np.zeros(0, np.int64))
+
+
+def survey(patches: Patches, right: Edge | None, below: Edge | None) -> Survey:
+    """What numbering needs of a block.
+
+    It takes the first column of the block to the right, and the first row of the block below, where there are such.
+    """
+    return Survey(
+        patches.without_labels(),
+        _links(patches, patches.labels[:, -1], right),
+        _links(patches, patches.labels[-1], below),
+    )
+
+
+def _links(patches: Patches, line: np.ndarray, edge: Edge | None) -> np.ndarray:
+    """Which patches of one kind, without seed, lie side by side in two lines of pixels: (pair, 2), each once."""
+    if edge is None:
+        return np.zeros((0, 2), np.int64)
+    both = (line > 0) & (edge.labels > 0)
+    pairs = np.stack([line[both], edge.labels[both]], axis=1).astype(np.int64) - 1
+    free = np.where(patches.seed < 0, patches.kind, 0)[pairs[:, 0]]
+    return np.unique(pairs[(free > 0) & (free == edge.free[pairs[:, 1]])], axis=0)
+
+
+def paint(rules: Rules, tiling: Tiling, block: Block, kinds: Read, objects: Read) -> np.ndarray:
+    """uint32 (row, col): number of the object at each pixel of a block, from 1 on, 0 = none.
+
+    `objects` reads those numbers of what is inside objects, and `kinds` the ground.
+    """
+    window, within = window_around(tiling, block, rules.paint_halo_px)
+    numbers = np.array(objects(*window), order="C")
+    if rules.grow_px:
+        ground = np.ascontiguousarray(kinds(*window))
+        if rules.borders == "gap":
+            grow_apart(numbers, ground, rules.grow_px)
+        else:
+            grow(numbers, ground, rules.grow_px, True)
+    return numbers[within]
+
+
+def label_regions(
+    classes: np.ndarray,
+    *,
+    interior: int = 1,
+    boundary: int | None = 2,
+    grow_px: int = 3,
+    borders: str = "shared",
+    split_px: float | None = None,
+    block_px: int | None = None,
+) -> np.ndarray:
+    """Objects of a map in memory, numbered in the order of their first pixels inside.
+
+    Parameters
+    ----------
+    classes
+        (row, col) uint8.
+    interior
+        The value inside objects.
+    boundary
+        The value between them and around them; None = there is none.
+    grow_px, borders, split_px
+        See `Rules`.
+    block_px
+        Side of the blocks to work in; the result does not depend on it. By default all at once.
+
+    Returns
+    -------
+    ndarray
+        (row, col) uint32, 0 = no object.
+
+    Raises
+    ------
+    OptionError
+        See `Rules`.
+
+    Examples
+    --------
+    >>> classes = np.array([[2, 2, 2, 2, 2, 2], [2, 1, 2, 2, 1, 0]], np.uint8)
+    >>> label_regions(classes)
+    array([[1, 1, 1, 2, 2, 2],
+           [1, 1, 1, 2, 2, 0]], dtype=uint32)
+    >>> label_regions(classes, borders="gap", grow_px=1)
+    array([[0, 1, 0, 0, 2, 0],
+           [1, 1, 0, 0, 2, 0]], dtype=uint32)
+    >>> label_regions(classes[:, :0])
+    array([], shape=(2, 0), dtype=uint32)
+    """
+    rules = Rules(grow_px, borders, split_px)
+    if not classes.size:
+        return np.zeros(classes.shape, np.uint32)
+    ground = kinds_of(classes, [interior], boundary)
+    tiling = Tiling((classes.shape[0], classes.shape[1]), block_px=block_px or max(classes.shape))
+    blocks = tiling.blocks()
+    percent = np.zeros(classes.shape, np.uint8)
+
+    def read(rows: slice, cols: slice) -> np.ndarray:
+        return ground[rows, cols]
+
+    def numbered(patches: Sequence[Patches], lookup: Lookup) -> Read:
+        whole = np.zeros(classes.shape, np.uint32)
+        for i, (block, one) in enumerate(zip(blocks, patches, strict=True)):
+            whole[slice(*block.rows), slice(*block.cols)] = lookup.of(i, one.labels)
+        return lambda rows, cols: whole[rows, cols]
+
+    def surveys(patches: Sequence[Patches]) -> list[Survey]:
+        place = {(block.row, block.col): one for block, one in zip(blocks, patches, strict=True)}
+        sides = [(place.get((b.row, b.col + 1)), place.get((b.row + 1, b.col))) for b in blocks]
+        return [
+            survey(one, None if right is None else right.left_edge(), None if below is None else below.top_edge())
+            for one, (right, below) in zip(patches, sides, strict=True)
+        ]
+
+    deep = None
+    across = blocks[-1].col + 1
+    if split_px is not None:
+        first = [mark_seeds(rules, tiling, block, read) for block in blocks]
+        deep = numbered(first, number_seeds(surveys(first), across))
+    marked = [
+        mark(rules, tiling, block, read, percent[slice(*block.rows), slice(*block.cols)], deep) for block in blocks
+    ]
+    objects = numbered(marked, number(surveys(marked), across)[0])
+    out = np.empty(classes.shape, np.uint32)
+    for block in blocks:
+        out[slice(*block.rows), slice(*block.cols)] = paint(rules, tiling, block, read, objects)
+    return out
