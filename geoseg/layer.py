@@ -342,8 +342,8 @@ def vectorize(  # type: ignore[misc]  # each call of an overload is a call of th
         (row, col) integers, numpy or Dask, with a grid and a CRS; also one that geoseg did not make
         (`open_class_map`).
     to
-        A file: .gpkg, .parquet, .fgb, .geojson, .shp or .fiboa.parquet. Polygons are written as they are finished, and memory holds
-        only what is open.
+        A file: .gpkg, .parquet, .fgb, .geojson, .shp or .fiboa.parquet. Polygons are written as they are finished, and
+        memory holds only what is open.
     confidence, connectivity, min_area, simplify, smooth, threads, cluster
         See `geoseg.polygons.vectorize`.
     regularize
