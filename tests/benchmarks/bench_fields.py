@@ -32,7 +32,7 @@ THEIRS = {
 }
 OURS: dict[str, dict[str, Any]] = {
     "geoseg": {"grow_px": 3},
-    "geoseg, split at necks": {"grow_px": 3, "split_px": 2.0},
+    "geoseg, split at necks": {"grow_px": 3, "split_px": 1.0},
     "geoseg, without growing": {"grow_px": 0},
 }
 
