@@ -145,6 +145,34 @@ class PixelAreas:
             units[row] = row_area_units(columns, knots, coefs[row], self.unit_m2)
         return np.diff(units, axis=1) * self.unit_m2
 
+    def of_ids(self, ids: np.ndarray, row: int, col: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How large each object of a window is.
+
+        Parameters
+        ----------
+        ids
+            uint32 (row, col), 0 = none.
+        row, col
+            Where the window begins in the grid.
+
+        Returns
+        -------
+        ids, pixels, units
+            int64 (object,): those that are there, rising; their pixels; and their areas in integers of `unit_m2`, so
+            that the areas of windows sum to those of the grid.
+
+        Examples
+        --------
+        >>> areas = PixelAreas(GeoBox.from_bbox((0, 0, 2, 2), "EPSG:4326", resolution=1))
+        >>> ids, pixels, units = areas.of_ids(np.array([[7, 0]], np.uint32), 0, 0)
+        >>> ids, pixels, (units * areas.unit_m2).round(-6)
+        (array([7]), array([1]), array([1.2305e+10]))
+        """
+        pixels, units = np.zeros((2, int(ids.max(initial=0)) + 1), np.int64)
+        _add_runs(ids, col, *self.table(row, row + len(ids)), self.unit_m2, pixels, units)
+        found = np.flatnonzero(pixels[1:]) + 1
+        return found, pixels[found], units[found]
+
     def edge_lengths(self, cols: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The length on the ground of one step along a row and along a column, at places of the lattice.
 
@@ -248,18 +276,19 @@ def row_area_units(columns, knots, row_coefs, unit_m2):  # type: ignore[no-untyp
 
 
 @njit(nogil=True, cache=True)
-def _add_runs(bins, knots, coefs, unit_m2, pixels, units):  # type: ignore[no-untyped-def]
-    """Add the pixels and the integer area of each run of equal bins to ``pixels`` and ``units``."""
+def _add_runs(bins, left, knots, coefs, unit_m2, pixels, units):  # type: ignore[no-untyped-def]
+    """Add the pixels and the integer area of each run of equal bins, which begin at the grid's column ``left``, to
+    ``pixels`` and ``units``."""
     height, width = bins.shape
     for row in range(height):
         start = 0
-        before = np.int64(0)
+        before = column_area_units(left, knots, coefs[row], unit_m2)
         while start < width:
             value = bins[row, start]
             stop = start + 1
             while stop < width and bins[row, stop] == value:
                 stop += 1
-            after = column_area_units(stop, knots, coefs[row], unit_m2)
+            after = column_area_units(left + stop, knots, coefs[row], unit_m2)
             pixels[value] += stop - start
             units[value] += after - before
             start, before = stop, after
@@ -310,7 +339,7 @@ def class_areas(class_map: xr.DataArray) -> pd.DataFrame:
         bins, lowest, size = _as_bins(strip, nodata)
         counts, sums = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
         knots, coefs = areas.table(row0, row0 + len(strip))
-        _add_runs(bins, knots, coefs, areas.unit_m2, counts, sums)
+        _add_runs(bins, 0, knots, coefs, areas.unit_m2, counts, sums)
         invalid_pixels += int(counts[-1])
         invalid_units += int(sums[-1])
         for index in np.flatnonzero(counts[:-1]):

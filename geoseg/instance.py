@@ -216,11 +216,11 @@ def _count(tiling: Tiling, block: Block, around: list[Parts], numbers: Numbers) 
 
 
 def _paint(tiling: Tiling, block: Block, around: list[Parts], numbers: Numbers) -> np.ndarray:
-    return (paint_block(tiling, block, around, numbers) + 1).astype(np.uint32)
+    return (paint_block(tiling, block, around, numbers) + 1).view(np.uint32)
 
 
 def _count_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return count(ids.astype(np.int64) - 1)
+    return count(ids.view(np.int32) - 1)
 
 
 def _table(classes: Any, numbers: Numbers, counts: list[tuple[np.ndarray, np.ndarray]]) -> Any:

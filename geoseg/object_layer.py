@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,14 @@ from geoseg import __version__, export
 from geoseg.areas import PixelAreas
 from geoseg.classes import NODATA, ClassInfo
 from geoseg.classmap import class_map, geobox_of
+from geoseg.errors import BlockError
 from geoseg.packages import ModelSpec
-from geoseg.polygons import polygon_areas, polygon_attributes, vectorize
+from geoseg.polygons import iter_polygons, polygon_areas, polygon_attributes
 from geoseg.polygons import regularize as square
 from geoseg.scene import Scene
 from geoseg.units import Area, parse_area, with_unit
 
-__all__ = ["Shapes", "areas_by_class", "classes_of_objects", "large_enough", "polygons_of", "write_objects"]
+__all__ = ["Shapes", "areas_by_class", "classes_of_objects", "iter_objects", "large_enough", "write_objects"]
 
 
 @dataclass(frozen=True)
@@ -37,57 +38,124 @@ class Shapes:
     squared: bool = False
 
 
-def polygons_of(objects: xr.DataArray, table: pd.DataFrame, shapes: Shapes) -> gpd.GeoDataFrame:
-    """One row for each object, in the order of their ids: what hangs together only at corners is a MultiPolygon."""
-    regions = vectorize(objects, simplify=shapes.simplify, smooth=shapes.smooth).sort_values("class", kind="stable")
-    which = np.searchsorted(table["object_id"], regions["class"].to_numpy())
+def iter_objects(objects: xr.DataArray, table: pd.DataFrame, shapes: Shapes) -> Iterator[gpd.GeoDataFrame]:
+    """The polygons of a map of objects, batch by batch.
+
+    An object leaves when all its pixels are in polygons that were traced, so memory holds those objects only of which
+    a piece is still open (all of them, where outlines are squared).
+
+    Parameters
+    ----------
+    objects
+        uint32 (row, col), 0 = none, ids 1, 2, ...
+    table
+        A row for each object in the order of ids, with ``object_id``, ``pixels`` and ``area_m2``.
+    shapes
+        How they are drawn.
+
+    Yields
+    ------
+    GeoDataFrame
+        The rows of the table with a MultiPolygon and its attributes, in the order of the lowest pixels of objects. At
+        least one batch, which is empty if the map is.
+
+    Examples
+    --------
+    >>> from odc.geo.geobox import GeoBox
+    >>> from odc.geo.xr import wrap_xr
+    >>> grid = GeoBox.from_bbox((500000, 0, 500030, 20), "EPSG:32632", resolution=10)
+    >>> ids = wrap_xr(np.array([[1, 2, 1], [0, 2, 0]], np.uint32), grid, nodata=0)
+    >>> table = pd.DataFrame({"object_id": [1, 2], "pixels": [2, 2], "area_m2": [200.0, 200.0]})
+    >>> (batch,) = iter_objects(ids, table, Shapes())
+    >>> batch["object_id"].tolist(), [len(shape.geoms) for shape in batch.geometry]
+    ([1, 2], [2, 1])
+    """
+    grid = PixelAreas(geobox_of(objects))
+    traced = iter_polygons(objects, simplify=shapes.simplify, smooth=shapes.smooth)
     if shapes.squared:
-        regions = square(regions)
-    geometry = shapely.multipolygons(regions.geometry.to_numpy(), indices=which)
-    frame = gpd.GeoDataFrame(table, geometry=geometry, crs=regions.crs)
-    measured = polygon_attributes(frame.geometry, PixelAreas(objects.odc.geobox))
-    for name in measured.columns:
-        frame[name] = measured[name].to_numpy()
+        frames = list(traced)
+        traced = iter([square(gpd.GeoDataFrame(pd.concat(frames, ignore_index=True), crs=frames[0].crs))])
+    open_px = table["pixels"].to_numpy(np.int64, copy=True)
+    held: dict[int, list[Any]] = {}
+    for regions in traced:
+        which = regions["class"].to_numpy() - 1
+        np.subtract.at(open_px, which, regions["pixels"].to_numpy())
+        whole, geometry = _whole(which, regions.geometry.to_numpy(), open_px, held)
+        yield _with_attributes(table.iloc[whole], geometry, regions.crs, grid)
+    if open_px.any():
+        raise BlockError(f"{np.count_nonzero(open_px)} objects are not what was counted. Run again with --overwrite.")
+
+
+def _whole(
+    which: np.ndarray, shapes: np.ndarray, open_px: np.ndarray, held: dict[int, list[Any]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The objects that these pieces finish, in the order of their last ones, and their shapes; the rest is held."""
+    done = open_px[which] == 0
+    for number, shape in zip(which[~done].tolist(), shapes[~done], strict=True):
+        held.setdefault(number, []).append(shape)
+    which, shapes = which[done], shapes[done]
+    numbers, from_end = np.unique(which[::-1], return_index=True)
+    whole = numbers[np.argsort(-from_end)]
+    earlier = [(number, shape) for number in whole.tolist() if number in held for shape in held.pop(number)]
+    if earlier:
+        before = np.empty(len(earlier), object)
+        before[:] = [shape for _, shape in earlier]
+        which = np.concatenate([[number for number, _ in earlier], which])
+        shapes = np.concatenate([before, shapes])
+    place = np.empty(len(numbers), np.int64)
+    place[np.searchsorted(numbers, whole)] = np.arange(len(whole))
+    place = place[np.searchsorted(numbers, which)]
+    order = np.argsort(place, kind="stable")
+    return whole, shapely.multipolygons(shapes[order], indices=place[order])
+
+
+def _with_attributes(table: pd.DataFrame, geometry: np.ndarray, crs: Any, grid: PixelAreas) -> gpd.GeoDataFrame:
+    measured = polygon_attributes(geometry, grid)
     # Pixels and areas are those of the map, also where outlines are simplified.
-    frame["area_m2"] = np.bincount(which, regions["area_m2"], len(frame))
-    frame["area_ha"] = frame["area_m2"] / 1e4
-    return frame[[*(name for name in frame.columns if name != "geometry"), "geometry"]]
+    measured["area_m2"] = table["area_m2"].to_numpy()
+    measured["area_ha"] = measured["area_m2"] / 1e4
+    known = table.drop(columns="area_m2").reset_index(drop=True)
+    return gpd.GeoDataFrame(pd.concat([known, measured], axis=1), geometry=geometry, crs=crs)
 
 
-def large_enough(polygons: gpd.GeoDataFrame, min_area: str | float | Area) -> np.ndarray:
-    """bool (object,): which objects have this size at least."""
-    least = with_unit(parse_area(min_area), polygons.crs)
-    pixels = least.unit == "px"
-    return polygons["pixels" if pixels else "area_m2"].to_numpy() >= least.value
+def large_enough(table: pd.DataFrame, min_area: str | float | Area, crs: Any) -> np.ndarray:
+    """bool (object,): which objects have this size at least, by their pixels or their area."""
+    least = with_unit(parse_area(min_area), crs)
+    return table["pixels" if least.unit == "px" else "area_m2"].to_numpy() >= least.value
 
 
-def areas_by_class(polygons: gpd.GeoDataFrame, classes: Sequence[ClassInfo]) -> pd.DataFrame:
-    """How many objects of each class there are, and how much they cover."""
+def areas_by_class(table: pd.DataFrame, classes: Sequence[ClassInfo]) -> pd.DataFrame:
+    """How many objects of each class there are, and how much they cover.
+
+    >>> objects = pd.DataFrame({"class": [3, 3], "pixels": [2, 4], "area_m2": [20.0, 40.0]})
+    >>> areas_by_class(objects, [ClassInfo(3, "house")]).drop(columns="area_ha").values.tolist()
+    [[3, 'house', 2, 6, 60.0, 1.0]]
+    """
     rows = []
     for info in classes:
-        some = polygons[polygons["class"] == info.value]
+        some = table[table["class"] == info.value]
         area_m2 = float(some["area_m2"].sum())
         rows.append([info.value, info.name, len(some), int(some["pixels"].sum()), area_m2, area_m2 / 1e4])
-    table = pd.DataFrame(rows, columns=["class", "class_name", "objects", "pixels", "area_m2", "area_ha"])
-    return table.assign(share=table["area_m2"] / max(table["area_m2"].sum(), 1e-12))
+    found = pd.DataFrame(rows, columns=["class", "class_name", "objects", "pixels", "area_m2", "area_ha"])
+    return found.assign(share=found["area_m2"] / max(found["area_m2"].sum(), 1e-12))
 
 
-def classes_of_objects(objects: xr.DataArray, polygons: gpd.GeoDataFrame, classes: Sequence[ClassInfo]) -> xr.DataArray:
+def classes_of_objects(objects: xr.DataArray, table: pd.DataFrame, classes: Sequence[ClassInfo]) -> xr.DataArray:
     """The class of each pixel, for the preview: 255 where there is no object."""
-    lookup = np.concatenate([[NODATA], polygons["class"].to_numpy()]).astype(np.uint8)
+    lookup = np.concatenate([[NODATA], table["class"].to_numpy()]).astype(np.uint8)
     values = da.map_blocks(lambda ids: lookup[ids], objects.data, dtype=np.uint8)
     return class_map(values, geobox_of(objects), classes)
 
 
 def write_objects(
-    polygons: gpd.GeoDataFrame, folder: Path, name: str, *, scene: Scene, spec: ModelSpec, crs: Any
+    batches: Iterable[gpd.GeoDataFrame], folder: Path, name: str, *, scene: Scene, spec: ModelSpec, crs: Any
 ) -> Path:
     """The layer of objects in one format: ``fiboa``, or a suffix of `export.write_polygons`.
 
     Parameters
     ----------
-    polygons
-        What `polygons_of` gave.
+    batches
+        Polygons, as `iter_objects` makes them.
     folder
         The file is ``polygons.*`` in it.
     scene, spec
@@ -96,9 +164,11 @@ def write_objects(
         See `geoseg.export.write_polygons`.
     """
     if name != "fiboa":
-        return export.write_polygons([polygons], folder / f"polygons.{name}", classes=spec.classes, crs=crs, multi=True)
+        return export.write_polygons(batches, folder / f"polygons.{name}", classes=spec.classes, crs=crs, multi=True)
+    grid = PixelAreas(scene.geobox)
     return export.write_fiboa(
-        [polygons.assign(area_m2=polygon_areas(polygons.geometry, scene.geobox))],  # of the shapes, not of their pixels
+        # The areas of shapes, not of their pixels.
+        (batch.assign(area_m2=polygon_areas(batch.geometry, grid)) for batch in batches),
         folder / f"polygons{export.FIBOA_SUFFIX}",
         collection=scene.name,
         crs=crs,

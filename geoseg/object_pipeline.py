@@ -13,18 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from geoseg import export
+from geoseg.areas import PixelAreas
 from geoseg.blocks import BlockStore, check_memory, map_in_order, run_blocks
 from geoseg.classmap import open_object_blocks, write_object_block, write_object_map
 from geoseg.files import check_folder
 from geoseg.finders import Finder, Numbering, finder_of
 from geoseg.model import InstanceModel
-from geoseg.object_layer import Shapes, areas_by_class, classes_of_objects, large_enough, polygons_of, write_objects
+from geoseg.object_layer import Shapes, areas_by_class, classes_of_objects, iter_objects, large_enough, write_objects
 from geoseg.outfolder import Clock, check_formats, check_overwrite, prepare_folders, publish, run_key
 from geoseg.progress import Progress
 from geoseg.scene import open_scene, pair
@@ -138,20 +138,21 @@ def map_objects(
     clock.stage("join")
     numbers = finder.number(run.store, run.each)
     clock.stage("paint")
-    objects, polygons = run.paint(numbers, shapes)
+    objects, found = run.paint(numbers)
     if min_area is not None:
-        kept = large_enough(polygons, min_area)
-        objects, polygons = (objects, polygons) if kept.all() else run.paint(numbers.keep(kept), shapes)
+        kept = large_enough(found, min_area, finder.scene.geobox.crs)
+        objects, found = (objects, found) if kept.all() else run.paint(numbers.keep(kept))
     clock.stage("rasters")
     write_object_map(objects, work / "objects.tif", overwrite=True)
     clock.stage("polygons")
     classes = finder.model.spec.classes
     for name in formats:
+        polygons = iter_objects(objects, found, shapes)
         write_objects(polygons, work, name, scene=finder.scene, spec=finder.model.spec, crs=crs or scene.geobox.crs)
-    table = areas_by_class(polygons, classes)
+    table = areas_by_class(found, classes)
     table.to_csv(work / "objects.csv", index=False)
     clock.stage("preview")
-    shown = classes_of_objects(objects, polygons, classes)
+    shown = classes_of_objects(objects, found, classes)
     export.write_preview(work / "preview.png", finder.scene, shown, title=scene.name)
     clock.stage("done")
     export.write_record(work / "run.json", _record(source, run, shapes, formats, table, clock))
@@ -171,16 +172,18 @@ class _Run:
     def each(self, function: Callable[[Block], R]) -> Iterator[R]:
         return map_in_order(function, self.finder.tiling.blocks(), threads=self.workers, cluster=self.cluster)
 
-    def paint(self, numbers: Numbering, shapes: Shapes) -> tuple[xr.DataArray, gpd.GeoDataFrame]:
-        """The map of objects, from block files, and its polygons."""
+    def paint(self, numbers: Numbering) -> tuple[xr.DataArray, pd.DataFrame]:
+        """The map of objects, from block files, and their table with the areas that they have in it."""
         painted = BlockStore(self.store.folder.with_name("painted"), "")
         painted.open()
-        pixels = np.zeros(len(numbers), np.int64)
-        for ids, counts in self.each(partial(_paint, self.finder, self.store, painted, numbers)):
-            pixels[ids - 1] += counts
+        areas = PixelAreas(self.finder.scene.geobox)
+        pixels, units = np.zeros((2, len(numbers)), np.int64)
+        for ids, *counted in self.each(partial(_paint, self.finder, self.store, painted, numbers, areas)):
+            pixels[ids - 1] += counted[0]
+            units[ids - 1] += counted[1]
         files = [(painted.path(block), block.rows[0], block.cols[0]) for block in self.finder.tiling.blocks()]
         objects = open_object_blocks(files, self.finder.scene.geobox)
-        return objects, polygons_of(objects, self.finder.tabulate(numbers, pixels), shapes)
+        return objects, self.finder.tabulate(numbers, pixels).assign(area_m2=units * areas.unit_m2)
 
 
 def _check_cost(finder: Finder, workers: int, work: Path) -> None:
@@ -194,13 +197,13 @@ def _check_cost(finder: Finder, workers: int, work: Path) -> None:
 
 
 def _paint(
-    finder: Finder, store: BlockStore, painted: BlockStore, numbers: Numbering, block: Block
-) -> tuple[np.ndarray, np.ndarray]:
-    """One block of the map, in its file; and the ids in it with their pixels."""
+    finder: Finder, store: BlockStore, painted: BlockStore, numbers: Numbering, areas: PixelAreas, block: Block
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One block of the map, in its file; and the ids in it with their pixels and areas."""
     ids = finder.paint(store, numbers, block)
     window = finder.scene.geobox[slice(*block.rows), slice(*block.cols)]
     write_object_block(painted.path(block), ids, window)
-    return np.unique(ids[ids > 0], return_counts=True)
+    return areas.of_ids(ids, block.rows[0], block.cols[0])
 
 
 def _record(

@@ -7,15 +7,15 @@ it. What others leave less than half of is a duplicate of them, and is no object
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg.objects.parts import Parts, Runs, Window, core_of, trusted_of
+from geoseg.objects.compiled import entry
+from geoseg.objects.parts import Parts, Window, core_of, trusted_of
 from geoseg.tiling import Block, Tiling
 
-__all__ = ["Found", "describe", "paint"]
+__all__ = ["Found", "count", "describe", "paint"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,9 @@ def describe(parts: Parts, number: np.ndarray) -> Found:
     score = np.bincount(number, parts.core_px * parts.score, objects) / np.maximum(pixels, 1)
     channels = int(parts.channel.max(initial=0)) + 1
     votes = np.bincount(number * channels + parts.channel, parts.core_px, objects * channels)
-    seen = np.unique(np.stack([number, parts.tile], 1), axis=0)[:, 0]
+    by_object = np.argsort(number, kind="stable")  # and in each by tile, as parts are
+    pairs = np.stack([number[by_object], parts.tile[by_object]])
+    seen = pairs[0, np.diff(pairs, axis=1, prepend=-1).any(0)]
     return Found(
         channel=votes.reshape(objects, channels).argmax(1),
         score=score,
@@ -79,74 +81,81 @@ def paint(tiling: Tiling, block: Block, parts: Parts, number: np.ndarray, rank: 
     Returns
     -------
     ndarray
-        int64 (row, col): numbers of objects, −1 where there is none.
+        int32 (row, col): numbers of objects, −1 where there is none.
     """
-    out = np.full(block.shape, -1, np.int64)
-    where = {int(tile): parts.of_tile(int(tile)) for tile in np.unique(parts.tile)}
-    # Lowest first, so that the highest are seen. The runs of a part stay together.
-    priority = np.where(number >= 0, rank[np.maximum(number, 0)] if len(rank) else -1, -1)
+    out = np.full(block.shape, -1, np.int32)
+    number = np.asarray(number, np.int32)
+    # Lowest first, so that the highest are seen.
+    priority = rank[np.maximum(number, 0)] if len(rank) else np.zeros(len(number), np.int64)
     for row in tiling.tile_rows(block):
         for col in tiling.tile_cols(block):
             window = _common(core_of(tiling, row, col), (block.rows, block.cols))
             if window is not None:
-                _paint_core(out, window, tiling, block, (row, col), parts, where, number, priority)
+                guests, own = _who_paints(tiling, (row, col), window, parts, number)
+                for which in (guests, own):  # what the tile itself saw lies on top
+                    which = which[np.argsort(priority[which], kind="stable")]
+                    _fill(out, block.rows[0], block.cols[0], window, which, number, *parts.lines)
     return out
 
 
-def _paint_core(
-    out: np.ndarray,
-    window: Window,
-    tiling: Tiling,
-    block: Block,
-    tile: tuple[int, int],
-    parts: Parts,
-    where: Mapping[int, tuple[int, int]],
-    number: np.ndarray,
-    priority: np.ndarray,
-) -> None:
+def _who_paints(
+    tiling: Tiling, tile: tuple[int, int], window: Window, parts: Parts, number: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Parts of neighbours whose objects the tile does not know, and its own parts."""
     width = tiling.lattice[1]
-    own = where.get(tile[0] * width + tile[1], (0, 0))
-    (top, bottom), (left, right) = window
-    here = out[top - block.rows[0] : bottom - block.rows[0], left - block.cols[0] : right - block.cols[0]]
-    _fill(here, window, parts, np.arange(*own), number, priority)
-    known = np.unique(number[slice(*own)])
-    guests = []
+    own = np.arange(*parts.of_tile(tile[0] * width + tile[1]))
+    own = own[number[own] >= 0]
+    guests = [np.zeros(0, np.int64)]
     for row in range(tile[0] - 1, tile[0] + 2):
         for col in range(tile[1] - 1, tile[1] + 2):
             inside = 0 <= row < tiling.lattice[0] and 0 <= col < width and (row, col) != tile
-            span = where.get(row * width + col) if inside else None
-            if span is not None and _common(trusted_of(tiling, row, col), window) is not None:
-                theirs = np.arange(*span)
-                guests.append(theirs[~np.isin(number[theirs], known)])
-    if guests and sum(map(len, guests)):
-        beneath = np.full(here.shape, -1, np.int64)
-        _fill(beneath, window, parts, np.concatenate(guests), number, priority)
-        np.copyto(here, beneath, where=here < 0)
+            if inside and _common(trusted_of(tiling, row, col), window) is not None:
+                theirs = np.arange(*parts.of_tile(row * width + col))
+                guests.append(theirs[number[theirs] >= 0])
+    found = np.concatenate(guests)
+    return found[~np.isin(number[found], number[own])], own
 
 
+@entry
 def _fill(
-    here: np.ndarray, window: Window, parts: Parts, which: np.ndarray, number: np.ndarray, priority: np.ndarray
+    out: np.ndarray,
+    top: int,
+    left: int,
+    window: Window,
+    which: np.ndarray,
+    number: np.ndarray,
+    first: np.ndarray,
+    rows: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
 ) -> None:
-    """Paint some parts into a window, the lowest first: where an index comes twice, the last value stays."""
-    which = which[number[which] >= 0]
-    which = which[np.argsort(priority[which], kind="stable")]
-    count = parts.first[which + 1] - parts.first[which]
-    lines = _ranges(parts.first[which], count)
-    owner = np.repeat(which, count)
-    runs = Runs(owner, parts.rows[lines], parts.starts[lines], parts.stops[lines]).clip(window)
-    length = runs.stops - runs.starts
-    rows = np.repeat(runs.rows - window[0][0], length)
-    here[rows, _ranges(runs.starts - window[1][0], length)] = np.repeat(number[runs.owner], length)
+    """Paint some parts into a window of the scene, one over the other; `out` begins at the scene's (top, left)."""
+    (row0, row1), (col0, col1) = window
+    for part in which:
+        for run in range(first[part], first[part + 1]):
+            if row0 <= rows[run] < row1:
+                for col in range(max(starts[run], col0), min(stops[run], col1)):
+                    out[rows[run] - top, col - left] = number[part]
 
 
-def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """start, start + 1, ... of each stretch, one after the other.
+def count(painted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which objects are seen in what was painted, and how many pixels of each: int64 (object,), rising, and int64.
 
-    >>> _ranges(np.array([5, 0]), np.array([2, 3])).tolist()
-    [5, 6, 0, 1, 2]
+    >>> [values.tolist() for values in count(np.array([[4, -1, 4], [4, 2, 2]], np.int32))]
+    [[2, 4], [2, 3]]
     """
-    starts, lengths = np.asarray(starts, np.int64), np.asarray(lengths, np.int64)
-    return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+    pixels = _count(painted, np.zeros(int(painted.max(initial=-1)) + 1, np.int64))
+    objects = np.flatnonzero(pixels)
+    return objects, pixels[objects]
+
+
+@entry
+def _count(painted: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    for row in painted:
+        for number in row:
+            if number >= 0:
+                pixels[number] += 1
+    return pixels
 
 
 def _common(one: Window, other: Window) -> Window | None:

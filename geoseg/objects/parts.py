@@ -101,6 +101,11 @@ class Parts:
         owner = np.repeat(np.arange(len(self)), np.diff(self.first))
         return Runs(owner, self.rows.astype(np.int64), self.starts.astype(np.int64), self.stops.astype(np.int64))
 
+    @property
+    def lines(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Offsets, rows, starts and stops, as they are."""
+        return self.first, self.rows, self.starts, self.stops
+
     def of_tile(self, tile: int) -> tuple[int, int]:
         """First part of a tile, and one past the last."""
         return int(np.searchsorted(self.tile, tile, "left")), int(np.searchsorted(self.tile, tile, "right"))

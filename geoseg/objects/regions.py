@@ -15,13 +15,13 @@ What a pixel gets depends on ground no farther than a halo, or on sums over whol
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from geoseg.errors import OptionError
 from geoseg.objects.regions_numbers import Lookup, Survey, number, number_seeds
-from geoseg.objects.regions_patches import Edge, Patches
+from geoseg.objects.regions_patches import Edge, Patches, Runs
 from geoseg.objects.regions_pixels import BOUNDARY, contacts, grow, grow_apart, label, measure, seeds
 from geoseg.tiling import Block, Tiling
 
@@ -29,11 +29,14 @@ __all__ = [
     "BORDERS",
     "BOUNDARY",
     "Patches",
+    "Read",
     "Rules",
+    "block_at",
     "kinds_of",
     "label_regions",
     "mark",
     "mark_seeds",
+    "mosaic",
     "paint",
     "survey",
     "window_around",
@@ -126,6 +129,13 @@ def window_around(tiling: Tiling, block: Block, halo: int) -> tuple[tuple[slice,
     return (spans[0][0], spans[1][0]), (within[0], within[1])
 
 
+def block_at(tiling: Tiling, row: int, col: int) -> Block:
+    """The block in this row and column of blocks."""
+    (height, width), side = tiling.shape, tiling.block_px
+    rows, cols = (row * side, min((row + 1) * side, height)), (col * side, min((col + 1) * side, width))
+    return Block(row, col, rows, cols)
+
+
 def mark_seeds(rules: Rules, tiling: Tiling, block: Block, kinds: Read) -> Patches:
     """Patches of what lies deep inside, for splitting; as large as it is, before it grows back."""
     window, within = window_around(tiling, block, rules.seed_halo_px)
@@ -151,22 +161,20 @@ def mark(rules: Rules, tiling: Tiling, block: Block, kinds: Read, percent: np.nd
     ground = np.ascontiguousarray(kinds(*window))
     if deep is None:
         return _patches(tiling, block, label(ground), ground, percent)
-    grown = np.array(deep(*window), order="C")
+    runs = Runs.of(deep(*window))
+    names, which = np.unique(np.append(np.uint32(0), runs.values), return_inverse=True)
+    grown = replace(runs, values=which[1:].astype(np.uint32)).array()
     grow(grown, ground, rules.back_px, False)
-    own, own_grown = np.ascontiguousarray(ground[within]), grown[within]
-    from_seed, labels = np.unique(own_grown, return_inverse=True)
-    labels = labels.reshape(own.shape).astype(np.uint32)
-    if not len(from_seed) or from_seed[0]:
-        from_seed, labels = np.append(np.uint32(0), from_seed), labels + np.uint32(1)
-    pieces, count = label(np.where(own_grown == 0, own, np.uint8(0)))
-    touching, sides = _contacts(pieces, grown, window, within, tiling)
-    seeded = len(from_seed) - 1
+    own, labels = np.ascontiguousarray(ground[within]), grown[within]
+    pieces, count = label(np.where(labels == 0, own, np.uint8(0)))
+    touching, sides = _contacts(pieces, grown, window, within)
+    seeded = len(names) - 1
     labels = np.where(pieces > 0, pieces + np.uint32(seeded), labels)
     marked = _patches(tiling, block, (labels, seeded + count), own, percent)
-    seed = np.concatenate([from_seed[1:].astype(np.int64) - 1, np.full(count, -1, np.int64)])
-    return Patches(
-        **{**vars(marked), "seed": seed, "touching": touching + np.array([seeded - 1, -1]), "sides": sides},
-    )
+    seed = np.concatenate([names[1:].astype(np.int64) - 1, np.full(count, -1)])
+    touching[:, 0] += seeded - 1
+    touching[:, 1] = names[touching[:, 1]].astype(np.int64) - 1
+    return replace(marked, seed=seed, touching=touching, sides=sides).without_empty()
 
 
 def _contacts(
@@ -174,7 +182,6 @@ def _contacts(
     grown: np.ndarray,
     window: tuple[slice, slice],
     within: tuple[slice, slice],
-    tiling: Tiling,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which pieces touch which seeds, and along how many sides of pixels."""
     rim = [
@@ -195,7 +202,8 @@ def _patches(
     row, col = np.divmod(first, labels.shape[1])
     place = (row + block.rows[0]) * tiling.shape[1] + col + block.cols[0]
     none = np.zeros((0, 2), np.int64)
-    return Patches(labels, kind, place, pixels, total, np.full(count, -1, np.int64), none, np.zeros(0, np.int64))
+    seed, sides = np.full(count, -1, np.int64), np.zeros(0, np.int64)
+    return Patches(Runs.of(labels), kind, place, pixels, total, seed, none, sides)
 
 
 def survey(patches: Patches, right: Edge | None, below: Edge | None) -> Survey:
@@ -203,21 +211,34 @@ def survey(patches: Patches, right: Edge | None, below: Edge | None) -> Survey:
 
     It takes the first column of the block to the right, and the first row of the block below, where there are such.
     """
+    none = np.zeros((0, 2), np.int64)
     return Survey(
         patches.without_labels(),
-        _links(patches, patches.labels[:, -1], right),
-        _links(patches, patches.labels[-1], below),
+        none if right is None else patches.right_edge().links(right),
+        none if below is None else patches.bottom_edge().links(below),
     )
 
 
-def _links(patches: Patches, line: np.ndarray, edge: Edge | None) -> np.ndarray:
-    """Which patches of one kind, without seed, lie side by side in two lines of pixels: (pair, 2), each once."""
-    if edge is None:
-        return np.zeros((0, 2), np.int64)
-    both = (line > 0) & (edge.labels > 0)
-    pairs = np.stack([line[both], edge.labels[both]], axis=1).astype(np.int64) - 1
-    free = np.where(patches.seed < 0, patches.kind, 0)[pairs[:, 0]]
-    return np.unique(pairs[(free > 0) & (free == edge.free[pairs[:, 1]])], axis=0)
+def mosaic(tiling: Tiling, lookup: Lookup, patches: Callable[[Block], Patches]) -> Read:
+    """Reads numbers of the whole scene, uint32, out of what blocks have."""
+    side, across = tiling.block_px, -(-tiling.shape[1] // tiling.block_px)
+
+    def read(rows: slice, cols: slice) -> np.ndarray:
+        out = np.empty((rows.stop - rows.start, cols.stop - cols.start), np.uint32)
+        for row in range(rows.start // side, (rows.stop - 1) // side + 1):
+            for col in range(cols.start // side, (cols.stop - 1) // side + 1):
+                block = block_at(tiling, row, col)
+                spans = [
+                    (max(span.start, edge[0]), min(span.stop, edge[1]), edge[0], span.start)
+                    for span, edge in ((rows, block.rows), (cols, block.cols))
+                ]
+                there = [slice(start - edge, stop - edge) for start, stop, edge, _ in spans]
+                here = [slice(start - first, stop - first) for start, stop, _, first in spans]
+                labels = patches(block).labels.window(there[0], there[1])
+                out[here[0], here[1]] = lookup.of(row * across + col, labels)
+        return out
+
+    return read
 
 
 def paint(rules: Rules, tiling: Tiling, block: Block, kinds: Read, objects: Read) -> np.ndarray:
@@ -291,33 +312,26 @@ def label_regions(
     blocks = tiling.blocks()
     percent = np.zeros(classes.shape, np.uint8)
 
-    def read(rows: slice, cols: slice) -> np.ndarray:
+    def kinds(rows: slice, cols: slice) -> np.ndarray:
         return ground[rows, cols]
 
-    def numbered(patches: Sequence[Patches], lookup: Lookup) -> Read:
-        whole = np.zeros(classes.shape, np.uint32)
-        for i, (block, one) in enumerate(zip(blocks, patches, strict=True)):
-            whole[slice(*block.rows), slice(*block.cols)] = lookup.of(i, one.labels)
-        return lambda rows, cols: whole[rows, cols]
-
-    def surveys(patches: Sequence[Patches]) -> list[Survey]:
-        place = {(block.row, block.col): one for block, one in zip(blocks, patches, strict=True)}
-        sides = [(place.get((b.row, b.col + 1)), place.get((b.row + 1, b.col))) for b in blocks]
+    def surveys(patches: dict[tuple[int, int], Patches]) -> list[Survey]:
+        sides = [(patches.get((b.row, b.col + 1)), patches.get((b.row + 1, b.col))) for b in blocks]
         return [
             survey(one, None if right is None else right.left_edge(), None if below is None else below.top_edge())
-            for one, (right, below) in zip(patches, sides, strict=True)
+            for one, (right, below) in zip(patches.values(), sides, strict=True)
         ]
 
-    deep = None
-    across = blocks[-1].col + 1
+    deep, across = None, blocks[-1].col + 1
     if split_px is not None:
-        first = [mark_seeds(rules, tiling, block, read) for block in blocks]
-        deep = numbered(first, number_seeds(surveys(first), across))
-    marked = [
-        mark(rules, tiling, block, read, percent[slice(*block.rows), slice(*block.cols)], deep) for block in blocks
-    ]
-    objects = numbered(marked, number(surveys(marked), across)[0])
+        first = {(block.row, block.col): mark_seeds(rules, tiling, block, kinds) for block in blocks}
+        deep = mosaic(tiling, number_seeds(surveys(first), across), lambda block: first[block.row, block.col])
+    marked = {
+        (block.row, block.col): mark(rules, tiling, block, kinds, percent[slice(*block.rows), slice(*block.cols)], deep)
+        for block in blocks
+    }
+    objects = mosaic(tiling, number(surveys(marked), across)[0], lambda block: marked[block.row, block.col])
     out = np.empty(classes.shape, np.uint32)
     for block in blocks:
-        out[slice(*block.rows), slice(*block.cols)] = paint(rules, tiling, block, read, objects)
+        out[slice(*block.rows), slice(*block.cols)] = paint(rules, tiling, block, kinds, objects)
     return out

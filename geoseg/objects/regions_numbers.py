@@ -103,7 +103,7 @@ def number(surveys: Sequence[Survey], blocks_across: int) -> tuple[Lookup, Found
 
 
 def _offsets(surveys: Sequence[Survey]) -> np.ndarray:
-    return np.cumsum([0, *(len(one.patches) for one in surveys)], dtype=np.int64)
+    return np.cumsum([0, *(len(one.patches.kind) for one in surveys)], dtype=np.int64)
 
 
 def _joined(surveys: Sequence[Survey], name: str, dtype: type = np.int64) -> np.ndarray:

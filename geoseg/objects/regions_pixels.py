@@ -10,7 +10,7 @@ import numpy as np
 
 from geoseg.objects.compiled import entry, inner
 
-__all__ = ["BOUNDARY", "contacts", "grow", "grow_apart", "label", "measure", "seeds"]
+__all__ = ["BOUNDARY", "contacts", "grow", "grow_apart", "label", "measure", "seeds", "unroll"]
 
 BOUNDARY = 255
 _PENDING = np.uint32(0xFFFFFFFF)
@@ -83,16 +83,15 @@ def seeds(kinds, split_px):
             rows += 1
         enough[step] = rows
     distance = np.empty((height, width), np.uint8)  # in rows, to the nearest other ground, if that is near
-    for col in range(width):
-        near = reach + 1
-        for row in range(height):
-            same = row == 0 or kinds[row - 1, col] == kinds[row, col]
-            near = min(near + 1, reach + 1) if same else 1
+    for row in range(height):
+        for col in range(width):
+            near = reach + 1
+            if row:
+                near = min(distance[row - 1, col] + 1, near) if kinds[row - 1, col] == kinds[row, col] else 1
             distance[row, col] = near
-        near = reach + 1
-        for row in range(height - 1, -1, -1):
-            same = row == height - 1 or kinds[row + 1, col] == kinds[row, col]
-            near = min(near + 1, reach + 1) if same else 1
+    for row in range(height - 2, -1, -1):
+        for col in range(width):
+            near = distance[row + 1, col] + 1 if kinds[row + 1, col] == kinds[row, col] else 1
             distance[row, col] = min(near, distance[row, col])
     out = np.zeros((height, width), np.uint8)
     for row in range(height):
@@ -146,7 +145,7 @@ def grow(labels, kinds, steps, into_boundary):
             free += kind and (labels[row, col] == 0) and (kind == BOUNDARY) == into_boundary
     if not free or not steps:
         return
-    queue, given = np.empty(free, np.uint32), np.empty(free, np.uint32)
+    queue, given = np.empty(free, np.int64), np.empty(free, np.uint32)
     stop = 0
     for row in range(height):
         for col in range(width):
@@ -164,7 +163,7 @@ def grow(labels, kinds, steps, into_boundary):
             return
         end = stop
         for i in range(start, stop):
-            row, col = np.int64(queue[i] // width), np.int64(queue[i] % width)
+            row, col = queue[i] // width, queue[i] % width
             for way in range(4):
                 r, c = row + _ROW_STEPS[way], col + _COL_STEPS[way]
                 inside = 0 <= r < height and 0 <= c < width
@@ -173,7 +172,7 @@ def grow(labels, kinds, steps, into_boundary):
                     queue[end] = r * width + c
                     end += 1
         for i in range(stop, end):
-            given[i] = _choose(labels, kinds, np.int64(queue[i] // width), np.int64(queue[i] % width), into_boundary)
+            given[i] = _choose(labels, kinds, queue[i] // width, queue[i] % width, into_boundary)
         start = stop
         stop = end
 
@@ -194,7 +193,7 @@ def grow_apart(labels, kinds, steps):
         return
     other = np.zeros((height, width), np.uint32)  # the second nearest label, if it is near enough
     distance = np.zeros((height, width), np.uint8)  # steps from the nearest label
-    queue, given = np.empty(2 * free, np.uint32), np.empty(2 * free, np.uint32)
+    queue, given = np.empty(2 * free, np.int64), np.empty(2 * free, np.uint32)
     stop = 0
     for row in range(height):
         for col in range(width):
@@ -207,7 +206,7 @@ def grow_apart(labels, kinds, steps):
     for step in range(2, steps + 2):
         end = stop
         for i in range(start, stop):
-            row, col = np.int64(queue[i] // width), np.int64(queue[i] % width)
+            row, col = queue[i] // width, queue[i] % width
             for way in range(4):
                 r, c = row + _ROW_STEPS[way], col + _COL_STEPS[way]
                 if 0 <= r < height and 0 <= c < width and kinds[r, c] == BOUNDARY:
@@ -276,3 +275,17 @@ def measure(labels, kinds, percent, count):
                 pixels[which] += 1
                 total[which] += percent[row, col]
     return kind, first, pixels, total
+
+
+@entry
+def unroll(starts, values, width, top, left, out):
+    """Fill `out` with the window from row `top` and column `left` on, of an array that is given as `Runs`."""
+    for row in range(out.shape[0]):
+        flat = (top + row) * width + left
+        run = np.searchsorted(starts, flat, "right") - 1
+        stop = flat + out.shape[1]
+        while flat < stop:
+            end = min(starts[run + 1], stop) if run + 1 < len(starts) else stop
+            for col in range(flat, end):
+                out[row, col - (top + row) * width - left] = values[run]
+            flat, run = end, run + 1

@@ -16,7 +16,7 @@ from geoseg.classes import ClassInfo
 from geoseg.errors import ModelError
 from geoseg.objects.join import Nodes, join
 from geoseg.objects.match import links_between
-from geoseg.objects.paint import Found, describe, paint
+from geoseg.objects.paint import Found, count, describe, paint
 from geoseg.objects.parts import Parts, core_of
 from geoseg.tiling import Block, Tiling
 
@@ -169,14 +169,9 @@ def number(outlooks: Sequence[Outlook]) -> Numbers:
 
 
 def paint_block(tiling: Tiling, block: Block, around: Sequence[Parts], numbers: Numbers) -> np.ndarray:
-    """int64 (row, col): number of the object, −1 for none. `around` as `needed` names for the tiles that touch it."""
+    """int32 (row, col): number of the object, −1 for none. `around` as `needed` names for the tiles that touch it."""
     parts = Parts.in_order(around)
     return paint(tiling, block, parts, numbers.of(parts), numbers.rank)
-
-
-def count(painted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which objects are seen in what was painted, and how many pixels of each."""
-    return np.unique(painted[painted >= 0], return_counts=True)
 
 
 def finish(numbers: Numbers, counts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Numbers:
