@@ -15,7 +15,7 @@ from rich.table import Table
 import geoseg
 from geoseg.cli_assess import assess
 from geoseg.cli_models import models_app
-from geoseg.cli_objects import block_of_objects, finds_objects, print_objects, refuse_for_objects
+from geoseg.cli_objects import block_of_objects, maps_objects, print_objects, refuse_for_objects
 from geoseg.cli_options import Debug, debugging
 from geoseg.cli_train import train
 from geoseg.errors import GeosegError, OptionError, OutputError
@@ -91,6 +91,12 @@ def map_(
     ] = None,
     workers: Annotated[int, typer.Option(help="Blocks computed at the same time.")] = 1,
     cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://...")] = None,
+    objects: Annotated[
+        str | None, typer.Option(help="Classes whose regions are to be objects, each with an id: building,water.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split objects of a map where narrower than twice this: 3px, 1.5m.")
+    ] = None,
     connectivity: Connectivity = 4,
     min_area: MinArea = None,
     simplify: Simplify = None,
@@ -104,13 +110,15 @@ def map_(
     debug: Debug = False,
 ) -> None:
     """Map a raster: its land cover, or, with a model that finds them, its objects; everything in one folder."""
-    if finds_objects(model):
-        refuse_for_objects(ctx)
+    if maps_objects(model, objects):
+        refuse_for_objects(ctx, model)
         with make_progress(quiet=quiet) as progress:
             found = geoseg.map_objects(
                 rasters[0] if len(rasters) == 1 else rasters,
                 model,
                 out,
+                objects=None if objects is None else [name.strip() for name in objects.split(",")],
+                split=split,
                 second=second,
                 bands=bands,
                 resolution=resolution,
@@ -121,6 +129,9 @@ def map_(
                 block_px=block_of_objects(ctx, block),
                 batch=batch,
                 device=device,
+                precision=precision,
+                compiled=compile,
+                tta=tta,
                 workers=workers,
                 cluster=cluster,
                 min_area=min_area,
@@ -135,6 +146,8 @@ def map_(
             print_objects(found.table)
             typer.echo(f"The objects are in {found.folder}: open polygons.gpkg in QGIS, or look at preview.png.")
         return
+    if split is not None:
+        raise OptionError(f"--split is for objects, but {model} gives classes. Choose some with --objects.")
     if regularize:
         raise OptionError(
             f"--regularize is for models that find objects, but {model} gives classes. Leave it out, and square the "

@@ -10,14 +10,15 @@ from rich.table import Table
 from geoseg.errors import OptionError
 from geoseg.packages import read_spec
 
-__all__ = ["block_of_objects", "finds_objects", "print_objects", "refuse_for_objects"]
+__all__ = ["block_of_objects", "finds_objects", "maps_objects", "print_objects", "refuse_for_objects"]
 
 _BLOCK_PX = 4096
-_NOT_FOR_OBJECTS = ("connectivity", "tta", "precision", "compile")
+_NOT_FOR_OBJECTS = ("connectivity",)
+_NOT_FOR_INSTANCES = ("tta", "precision", "compile")
 
 
 def finds_objects(model: str) -> bool:
-    """Whether a package by this name or path gives objects; ensembles and torchgeo's weights give classes.
+    """Whether a package by this name or path finds objects in tiles; ensembles and torchgeo's weights give classes.
 
     >>> finds_objects("landcover-aerial")
     False
@@ -27,16 +28,27 @@ def finds_objects(model: str) -> bool:
     return read_spec(model).finds_objects
 
 
+def maps_objects(model: str, objects: str | None) -> bool:
+    """Whether what comes of a model is a map of objects: it finds them, or maps them, or classes were chosen for it.
+
+    >>> maps_objects("landcover-aerial", None), maps_objects("landcover-aerial", "building")
+    (False, True)
+    """
+    if objects is not None:
+        return True
+    first = model.split(",")[0].strip()
+    return not first.startswith("torchgeo:") and read_spec(first).maps_objects
+
+
 def block_of_objects(ctx: typer.Context, block: int) -> int:
     """The side of a block that was asked for, or else the default for objects, smaller than that for classes."""
     return block if getattr(ctx.get_parameter_source("block"), "name", "") == "COMMANDLINE" else _BLOCK_PX
 
 
-def refuse_for_objects(ctx: typer.Context) -> None:
+def refuse_for_objects(ctx: typer.Context, model: str) -> None:
     """No option is ignored in silence."""
-    given = [
-        f"--{name}" for name in _NOT_FOR_OBJECTS if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
+    refused = (*_NOT_FOR_OBJECTS, *(_NOT_FOR_INSTANCES if finds_objects(model) else ()))
+    given = [f"--{name}" for name in refused if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"]
     if given:
         raise OptionError(
             f"{', '.join(given)}: for models that give classes only, but this one finds objects. Leave it out."

@@ -6,13 +6,17 @@ ids, polygons and tables, is the same for all ways and knows a `Finder` only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from geoseg.blocks import BlockStore, Each, Report
+from geoseg.classes import ClassInfo
+from geoseg.errors import OptionError
 from geoseg.instance import ObjectMap, plan_objects
+from geoseg.region import plan_regions
 from geoseg.tiling import Block, Tiling
 
 if TYPE_CHECKING:
@@ -55,12 +59,19 @@ class Finder(Protocol):
         """Pixel values that become the lowest and highest of the model's data type."""
 
     @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """The classes that objects may have."""
+
+    @property
     def suffix(self) -> str:
         """How the names of the files end that `find` leaves."""
 
     @property
     def block_bytes(self) -> int:
         """Projected peak memory of one block in any of the steps, without the model's weights and activations."""
+
+    def describe(self) -> dict[str, Any]:
+        """Its own options, JSON-able, for the record of a run."""
 
     def find(self, store: BlockStore, block: Block, report: Report) -> None:
         """From pixels to what is known of a block, in its file of the store; only this asks the model."""
@@ -88,6 +99,8 @@ def finder_of(
     block_px: int = 4096,
     resolution: float | None = None,
     value_range: tuple[float, float] | None = None,
+    objects: str | Sequence[str] | None = None,
+    split: str | float | None = None,
 ) -> Finder:
     """The way to find what a model sees, by its decoding, with everything checked; see `detect` for what is raised."""
     options: dict[str, Any] = {
@@ -97,6 +110,15 @@ def finder_of(
         "resolution": resolution,
         "value_range": value_range,
     }
+    if model.spec.decoding == "boundary" or (objects is not None and not model.spec.finds_objects):
+        return plan_regions(scene, model, objects=objects, split=split, **options)
+    if objects is not None or split is not None:
+        raise OptionError(
+            f"Classes to make objects of (--objects) and --split are for maps, but {model.spec.name} finds objects. "
+            "Leave them out."
+            if model.spec.finds_objects
+            else f"--split goes with objects of a class, but none is chosen of {model.spec.name}. Give --objects."
+        )
     return plan_objects(scene, model, **options)
 
 
@@ -109,20 +131,30 @@ def detect(
     block_px: int = 4096,
     resolution: float | None = None,
     value_range: tuple[float, float] | None = None,
+    objects: str | Sequence[str] | None = None,
+    split: str | float | None = None,
 ) -> ObjectMap:
     """Find every object of a scene once, lazily.
 
-    What tiles see of an object is joined by comparing the pixels that two tiles both saw, and what one tile told apart
-    stays apart; see `geoseg.objects`. Neither the objects nor their ids depend on blocks or workers.
+    Where a model finds instances, what tiles see of an object is joined by comparing the pixels that two tiles both
+    saw, and what one tile told apart stays apart; see `geoseg.objects`. Where a model maps objects and their
+    boundaries, or land cover, objects are made of the map as a whole; see `geoseg.objects.regions`. Neither the objects
+    nor their ids depend on blocks or workers.
 
     Parameters
     ----------
     scene
         From `geoseg.open_scene`, of any size.
     model
-        From `geoseg.load_model`, for instance segmentation.
+        From `geoseg.load_model`: for instance segmentation, or with the decoding boundary; or, with `objects`, any.
     tile_px, overlap_px, block_px, resolution, value_range
         See `geoseg.classify`. The smallest objects should fit into the overlap; larger ones are joined.
+    objects
+        Of a model for land cover, the class or classes whose regions are objects: pixels of one class that hang
+        together by their sides. Where the model also has a class ``NAME boundary``, the one named class grows into it.
+    split
+        Of objects that are made of a map: they are split where they are narrower than twice this length (``"3px"``,
+        ``"1.5m"``) and wider on both sides; by default they are not.
 
     Returns
     -------
@@ -133,9 +165,10 @@ def detect(
     Raises
     ------
     MismatchError
-        The scene has not the bands, data type or resolution that the model needs, or the model gives classes.
+        The scene has not the bands, data type or resolution that the model needs, or the model gives classes, of which
+        none is chosen.
     OptionError
-        The tiling is impossible.
+        The tiling is impossible, there is no such class, or `objects` or `split` do not go with the model.
     """
     finder = finder_of(
         scene,
@@ -145,5 +178,7 @@ def detect(
         block_px=block_px,
         resolution=resolution,
         value_range=value_range,
+        objects=objects,
+        split=split,
     )
     return finder.lazy()

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from geoseg.blocks import BlockStore, Each, Report
+from geoseg.classes import ClassInfo
 from geoseg.errors import MismatchError
 from geoseg.model import InstanceModel
 from geoseg.objects.parts import Parts, parts_of
@@ -68,6 +69,11 @@ class ObjectPlan:
     """Pixel values that become the lowest and highest of the model's data type."""
 
     @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """See `Finder.classes`."""
+        return self.model.spec.classes
+
+    @property
     def suffix(self) -> str:
         """See `Finder.suffix`."""
         return ".npz"
@@ -83,6 +89,10 @@ class ObjectPlan:
         )
         side = min(self.tiling.block_px, max(self.tiling.shape))
         return needed_bytes + 9 * _PARTS_BYTES_PX * side**2
+
+    def describe(self) -> dict[str, Any]:
+        """See `Finder.describe`: there are none."""
+        return {}
 
     def find(self, store: BlockStore, block: Block, report: Report) -> None:
         """See `Finder.find`: the parts of the block's own tiles."""
@@ -185,7 +195,7 @@ def plan_objects(
     if spec.task != "instance-segmentation":
         raise MismatchError(
             f"Finding objects needs a model for instance-segmentation, but {spec.name} is for {spec.task}. Use "
-            "`geoseg map` or classify for it."
+            'classify for it, or choose classes to make objects of: objects="building", --objects building.'
         )
     fitted = fit_scene(scene, spec, resolution=resolution, value_range=value_range)
     return ObjectPlan(fitted, model, lattice_over(fitted, spec, tile_px, overlap_px, block_px), value_range)

@@ -19,10 +19,9 @@ from geoseg.areas import PixelAreas
 from geoseg.classes import NODATA, ClassInfo
 from geoseg.classmap import class_map, geobox_of
 from geoseg.errors import BlockError
-from geoseg.packages import ModelSpec
+from geoseg.finders import Finder
 from geoseg.polygons import iter_polygons, polygon_areas, polygon_attributes
 from geoseg.polygons import regularize as square
-from geoseg.scene import Scene
 from geoseg.units import Area, parse_area, with_unit
 
 __all__ = ["Shapes", "areas_by_class", "classes_of_objects", "iter_objects", "large_enough", "write_objects"]
@@ -147,10 +146,8 @@ def classes_of_objects(objects: xr.DataArray, table: pd.DataFrame, classes: Sequ
     return class_map(values, geobox_of(objects), classes)
 
 
-def write_objects(
-    batches: Iterable[gpd.GeoDataFrame], folder: Path, name: str, *, scene: Scene, spec: ModelSpec, crs: Any
-) -> Path:
-    """The layer of objects in one format: ``fiboa``, or a suffix of `export.write_polygons`.
+def write_objects(batches: Iterable[gpd.GeoDataFrame], folder: Path, name: str, *, finder: Finder, crs: Any) -> Path:
+    """The layer of objects in one format: ``fiboa``, or a suffix of `geoseg.export.write_polygons`.
 
     Parameters
     ----------
@@ -158,19 +155,20 @@ def write_objects(
         Polygons, as `iter_objects` makes them.
     folder
         The file is ``polygons.*`` in it.
-    scene, spec
-        Where they were found, on the grid of the map, and by which model.
+    finder
+        How they were found.
     crs
         See `geoseg.export.write_polygons`.
     """
     if name != "fiboa":
-        return export.write_polygons(batches, folder / f"polygons.{name}", classes=spec.classes, crs=crs, multi=True)
-    grid = PixelAreas(scene.geobox)
+        path = folder / f"polygons.{name}"
+        return export.write_polygons(batches, path, classes=finder.classes, crs=crs, multi=True)
+    grid = PixelAreas(finder.scene.geobox)
     return export.write_fiboa(
         # The areas of shapes, not of their pixels.
         (batch.assign(area_m2=polygon_areas(batch.geometry, grid)) for batch in batches),
         folder / f"polygons{export.FIBOA_SUFFIX}",
-        collection=scene.name,
+        collection=finder.scene.name,
         crs=crs,
-        details=f"Found by the model {spec.name} with geoseg {__version__}.",
+        details=f"Found by the model {finder.model.spec.name} with geoseg {__version__}.",
     )

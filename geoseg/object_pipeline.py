@@ -23,7 +23,7 @@ from geoseg.blocks import BlockStore, check_memory, map_in_order, run_blocks
 from geoseg.classmap import open_object_blocks, write_object_block, write_object_map
 from geoseg.files import check_folder
 from geoseg.finders import Finder, Numbering, finder_of
-from geoseg.model import InstanceModel
+from geoseg.model import InstanceModel, Model
 from geoseg.object_layer import Shapes, areas_by_class, classes_of_objects, iter_objects, large_enough, write_objects
 from geoseg.outfolder import Clock, check_formats, check_overwrite, prepare_folders, publish, run_key
 from geoseg.progress import Progress
@@ -50,9 +50,11 @@ class ObjectResult:
 
 def map_objects(
     source: Any,
-    model: InstanceModel | str | Path,
+    model: InstanceModel | Model | str | Path,
     out: str | Path = "out",
     *,
+    objects: str | Sequence[str] | None = None,
+    split: str | float | None = None,
     second: Any = None,
     bands: Any = None,
     resolution: float | None = None,
@@ -63,6 +65,9 @@ def map_objects(
     block_px: int = 4096,
     batch: int | None = None,
     device: str | None = None,
+    precision: str = "32",
+    compiled: bool = False,
+    tta: str | None = None,
     workers: int = 1,
     cluster: str | None = None,
     min_area: str | float | None = None,
@@ -80,7 +85,11 @@ def map_objects(
     source, out, second, bands, resolution, crs, value_range, tile_px, overlap_px, block_px
         See `geoseg.map_scene` and `geoseg.detect`.
     model
-        A loaded model for instance segmentation, or its package.
+        A loaded model that finds or maps objects, or its package; or, with `objects`, one for land cover.
+    objects, split
+        See `geoseg.detect`.
+    precision, compiled, tta
+        For models that map objects; see `geoseg.map_scene`.
     batch, device, workers, cluster, formats, overwrite, progress
         See `geoseg.map_scene`.
     min_area
@@ -108,10 +117,9 @@ def map_objects(
     check_overwrite(Path(out), overwrite)
     clock.stage("open")
     if isinstance(model, str | Path):
-        from geoseg.networks import load_model
-
         threads = max(1, (os.cpu_count() or 1) // workers)
-        model = load_model(model, device=device, threads=threads, batch=batch, progress=progress)  # type: ignore[assignment]
+        how = {"device": device, "batch": batch, "precision": precision, "compiled": compiled}
+        model = _load(model, tta, threads=threads, progress=progress, **how)
     scene = open_scene(source, bands=bands, crs=crs) if second is None else pair(source, second, bands=bands, crs=crs)
     finder = finder_of(
         scene,
@@ -121,6 +129,8 @@ def map_objects(
         block_px=block_px,
         resolution=resolution,
         value_range=value_range,
+        objects=objects,
+        split=split,
     )
     if min_area is not None:
         with_unit(parse_area(min_area), finder.scene.geobox.crs)  # raises before anything is computed
@@ -138,26 +148,33 @@ def map_objects(
     clock.stage("join")
     numbers = finder.number(run.store, run.each)
     clock.stage("paint")
-    objects, found = run.paint(numbers)
+    ids, found = run.paint(numbers)
     if min_area is not None:
         kept = large_enough(found, min_area, finder.scene.geobox.crs)
-        objects, found = (objects, found) if kept.all() else run.paint(numbers.keep(kept))
+        ids, found = (ids, found) if kept.all() else run.paint(numbers.keep(kept))
     clock.stage("rasters")
-    write_object_map(objects, work / "objects.tif", overwrite=True)
+    write_object_map(ids, work / "objects.tif", overwrite=True)
     clock.stage("polygons")
-    classes = finder.model.spec.classes
+    classes = finder.classes
     for name in formats:
-        polygons = iter_objects(objects, found, shapes)
-        write_objects(polygons, work, name, scene=finder.scene, spec=finder.model.spec, crs=crs or scene.geobox.crs)
+        polygons = iter_objects(ids, found, shapes)
+        write_objects(polygons, work, name, finder=finder, crs=crs or scene.geobox.crs)
     table = areas_by_class(found, classes)
     table.to_csv(work / "objects.csv", index=False)
     clock.stage("preview")
-    shown = classes_of_objects(objects, found, classes)
+    shown = classes_of_objects(ids, found, classes)
     export.write_preview(work / "preview.png", finder.scene, shown, title=scene.name)
     clock.stage("done")
     export.write_record(work / "run.json", _record(source, run, shapes, formats, table, clock))
     publish(work, final, without=("blocks", "painted"))
     return ObjectResult(final, table, clock.seconds)
+
+
+def _load(model: str | Path, tta: str | None, **how: Any) -> Any:
+    from geoseg.networks import load_model, load_together
+
+    alone = tta is None and (Path(model).exists() or "," not in str(model))
+    return load_model(model, **how) if alone else load_together(model, tta=tta, **how)
 
 
 @dataclass(frozen=True)
@@ -219,6 +236,7 @@ def _record(
         "options": {
             **sides,
             "value_range": finder.value_range,
+            **finder.describe(),
             **drawn,
             "formats": list(formats),
             "workers": run.workers,

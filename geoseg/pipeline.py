@@ -18,9 +18,8 @@ import pandas as pd
 import xarray as xr
 
 from geoseg import export
-from geoseg.allocator import release_memory
 from geoseg.areas import class_areas, with_no_data_row
-from geoseg.blocks import BlockStore, Report, check_memory, run_blocks
+from geoseg.blocks import BlockStore, check_memory, run_blocks
 from geoseg.classmap import BlockWriter, open_blocks, write_class_map, write_confidence_map
 from geoseg.errors import OptionError
 from geoseg.files import check_folder
@@ -170,7 +169,7 @@ def map_scene(
     clock.stage("classify", sum(block.pixels for block in blocks))
     missing = store.missing(blocks)
     progress.advance(sum(block.pixels for block in set(blocks) - set(missing)))
-    task = partial(_classify_into, plan, store)
+    task = partial(plan.write, store)
     run_blocks(task, missing, workers=workers, cluster=cluster, on_pixels=progress.advance)
 
     cover = open_blocks(
@@ -207,16 +206,6 @@ def map_scene(
     export.write_record(work / "run.json", record)
     publish(work, final, without=("blocks", "sieved.tif"))
     return MapResult(final, areas, clock.seconds)
-
-
-def _classify_into(plan: Plan, store: BlockStore, block: Block, report: Report) -> None:
-    """One block, from pixels to a small GeoTIFF; this is what a worker runs."""
-    window = plan.scene.geobox[slice(*block.rows), slice(*block.cols)]
-    with BlockWriter(store.path(block), window) as writer:
-        for row, classes, confidence in plan.rows_of(block):
-            writer.write(row, classes, confidence)
-            report(classes.size)
-    release_memory()  # of this block, which would lie under the peak of the next
 
 
 def _sieved(cover: xr.Dataset, path: Path, outlines: Outlines) -> xr.Dataset:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from geoseg.allocator import release_memory
+from geoseg.blocks import BlockStore, Report
 from geoseg.classes import NODATA
 from geoseg.errors import MismatchError, OptionError, SceneError
 from geoseg.model import Model, ModelSpec
@@ -119,6 +121,17 @@ class Plan:
             result[0, row : row + len(classes)] = classes
             result[1, row : row + len(classes)] = confidence
         return result
+
+    def write(self, store: BlockStore, block: Block, report: Report) -> None:
+        """One block, from pixels to a small GeoTIFF in the store; this is what a worker runs."""
+        from geoseg.classmap import BlockWriter
+
+        window = self.scene.geobox[slice(*block.rows), slice(*block.cols)]
+        with BlockWriter(store.path(block), window) as writer:
+            for row, classes, confidence in self.rows_of(block):
+                writer.write(row, classes, confidence)
+                report(classes.size)
+        release_memory()  # of this block, which would lie under the peak of the next
 
     def dataset(self) -> xr.Dataset:
         """The whole map, lazily: one Dask task a block."""

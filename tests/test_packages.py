@@ -20,7 +20,7 @@ from geoseg.classes import ClassInfo
 from geoseg.errors import ModelError, OptionError, OutputError
 from geoseg.model import NumpyModel, to_probabilities
 from geoseg.packages import ModelSpec, find_package, list_models, read_spec, read_weights, write_package
-from geoseg.packages.spec import DECODINGS, INSTANCE_DECODINGS, TASKS
+from geoseg.packages.spec import BORDERS, DECODINGS, INSTANCE_DECODINGS, TASKS
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
@@ -54,6 +54,8 @@ def specs(draw: st.DrawFn) -> ModelSpec:
         decoding=decoding,
         min_score=draw(st.floats(0, 1)),
         max_overlap=draw(st.floats(0, 1)),
+        grow_px=draw(st.integers(0, 100)),
+        borders=draw(st.sampled_from(BORDERS)),
         architecture=draw(st.text(max_size=5)),
         arguments=draw(st.dictionaries(WORDS, st.integers() | WORDS, max_size=2)),
         parameters=draw(st.integers(0, 10**9)),
@@ -305,9 +307,13 @@ OBJECTS = replace(TINY, task="instance-segmentation", decoding="yolo-seg", class
 
 
 def test_fields_of_objects_are_written_for_objects_only() -> None:
-    own = {"geoseg:decoding", "geoseg:min_score", "geoseg:max_overlap"}
+    own = {"geoseg:decoding", "geoseg:min_score", "geoseg:max_overlap", "geoseg:grow_px", "geoseg:borders"}
     assert not own & set(TINY.to_item()["properties"])
-    assert own <= set(OBJECTS.to_item()["properties"])
+    of_boundary = {"geoseg:grow_px", "geoseg:borders"}
+    assert own - of_boundary == own & set(OBJECTS.to_item()["properties"])
+    third = replace(TINY.classes[0], value=77, name="edge")
+    boundary = replace(TINY, decoding="boundary", classes=(*TINY.classes[:2], third))
+    assert of_boundary | {"geoseg:decoding"} == own & set(boundary.to_item()["properties"])
     for spec in list_models().values():
         assert not own & set(spec.to_item()["properties"])
         assert spec.decoding == "classes"
@@ -322,6 +328,8 @@ def test_fields_of_objects_are_written_for_objects_only() -> None:
         ({"decoding": "guess"}, "the decoding must be one of classes, maskrcnn, yolo-seg, boundary"),
         ({"min_score": 1.5}, "from 0 to 1"),
         ({"max_overlap": float("nan")}, "from 0 to 1"),
+        ({"grow_px": 101}, "grow_px must be from 0 to 100"),
+        ({"borders": "open"}, "borders must be shared or gap"),
         ({"classes": ()}, "at least two classes, or one of objects"),
     ],
 )

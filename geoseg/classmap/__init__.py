@@ -15,6 +15,7 @@ from geoseg.classmap.blockfiles import (
     BlockWriter,
     open_blocks,
     open_object_blocks,
+    read_block,
     write_block,
     write_object_block,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "open_blocks",
     "open_class_map",
     "open_object_blocks",
+    "read_block",
     "write_block",
     "write_class_map",
     "write_confidence_map",

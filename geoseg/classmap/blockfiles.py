@@ -26,7 +26,7 @@ from geoseg.classmap.lazy import lazy_array
 from geoseg.errors import BlockError, OptionError, SceneError
 from geoseg.files import replacing
 
-__all__ = ["BlockWriter", "open_blocks", "open_object_blocks", "write_block", "write_object_block"]
+__all__ = ["BlockWriter", "open_blocks", "open_object_blocks", "read_block", "write_block", "write_object_block"]
 
 _STRIP_ROWS = 64
 _CHUNK_ROWS = 512
@@ -186,6 +186,22 @@ def open_blocks(
     return xr.Dataset({"class": class_map(both[0], geobox, classes), "confidence": confidence})
 
 
+def read_block(path: str | os.PathLike[str], rows: slice, cols: slice, *, band: str = "class") -> np.ndarray:
+    """A window of a block file: uint8 (row, col), its ``class`` or ``confidence``; raises `SceneError` if it is gone.
+
+    >>> import tempfile
+    >>> grid = GeoBox.from_bbox((0, 0, 3, 2), "EPSG:32632", resolution=1)
+    >>> values = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    >>> path = write_block(Path(tempfile.mkdtemp()) / "block.tif", values, grid)
+    >>> read_block(path, slice(1, 2), slice(0, 2)).tolist()
+    [[3, 4]]
+    >>> read_block(path, slice(1, 2), slice(0, 2), band="confidence").tolist()
+    [[9, 10]]
+    """
+    number = {"class": 1, "confidence": 2}[band]
+    return _read(str(path), number, ((rows.start, rows.stop), (cols.start, cols.stop)), shape=None, count=2)
+
+
 def write_object_block(path: str | os.PathLike[str], ids: np.ndarray, geobox: GeoBox) -> Path:
     """Write a block of an object map: uint32 (row, col), 0 = none. It appears whole or not at all.
 
@@ -279,10 +295,10 @@ class _BlockRows:
         return result
 
 
-def _read(path: str, band: int, window: Any, *, shape: tuple[int, int], count: int) -> np.ndarray:
+def _read(path: str, band: int, window: Any, *, shape: tuple[int, int] | None, count: int) -> np.ndarray:
     try:
         with rasterio.open(path) as dataset:
-            if dataset.shape != shape or dataset.count != count:
+            if shape is not None and (dataset.shape != shape or dataset.count != count):
                 raise SceneError(
                     f"The block {path} must have {shape[0]} × {shape[1]} pixels, but has {dataset.height} × "
                     f"{dataset.width}: blocks are missing, or of another run. Remove them and run again."

@@ -21,24 +21,27 @@ import numpy as np
 
 from geoseg.errors import OptionError
 from geoseg.objects.regions_numbers import Lookup, Survey, number, number_seeds
-from geoseg.objects.regions_patches import Edge, Patches, Runs
+from geoseg.objects.regions_patches import Patches, Runs
 from geoseg.objects.regions_pixels import BOUNDARY, contacts, grow, grow_apart, label, measure, seeds
 from geoseg.tiling import Block, Tiling
 
 __all__ = [
     "BORDERS",
     "BOUNDARY",
+    "Load",
     "Patches",
     "Read",
     "Rules",
+    "assemble",
     "block_at",
+    "blocks_across",
     "kinds_of",
     "label_regions",
     "mark",
     "mark_seeds",
-    "mosaic",
+    "numbers_in",
     "paint",
-    "survey",
+    "survey_of",
     "window_around",
 ]
 
@@ -47,6 +50,8 @@ _LARGEST_PX = 100
 
 Read = Callable[[slice, slice], np.ndarray]
 """Gives the pixels of any window of the scene."""
+Load = Callable[[Block], Patches]
+"""Gives the patches of any block."""
 
 
 @dataclass(frozen=True)
@@ -206,39 +211,50 @@ def _patches(
     return Patches(Runs.of(labels), kind, place, pixels, total, seed, none, sides)
 
 
-def survey(patches: Patches, right: Edge | None, below: Edge | None) -> Survey:
-    """What numbering needs of a block.
-
-    It takes the first column of the block to the right, and the first row of the block below, where there are such.
-    """
-    none = np.zeros((0, 2), np.int64)
-    return Survey(
-        patches.without_labels(),
-        none if right is None else patches.right_edge().links(right),
-        none if below is None else patches.bottom_edge().links(below),
-    )
+def survey_of(tiling: Tiling, block: Block, load: Load) -> Survey:
+    """What numbering needs of a block, given what loads its patches and those of the blocks to the right and below."""
+    patches, none = load(block), np.zeros((0, 2), np.int64)
+    right = below = none
+    if block.cols[1] < tiling.shape[1]:
+        right = patches.right_edge().links(load(block_at(tiling, block.row, block.col + 1)).left_edge())
+    if block.rows[1] < tiling.shape[0]:
+        below = patches.bottom_edge().links(load(block_at(tiling, block.row + 1, block.col)).top_edge())
+    return Survey(patches.without_labels(), right, below)
 
 
-def mosaic(tiling: Tiling, lookup: Lookup, patches: Callable[[Block], Patches]) -> Read:
-    """Reads numbers of the whole scene, uint32, out of what blocks have."""
-    side, across = tiling.block_px, -(-tiling.shape[1] // tiling.block_px)
+def assemble(tiling: Tiling, of_block: Callable[[Block, slice, slice], np.ndarray], dtype: type) -> Read:
+    """Reads windows of the whole scene, given what reads those of a block."""
+    side = tiling.block_px
 
     def read(rows: slice, cols: slice) -> np.ndarray:
-        out = np.empty((rows.stop - rows.start, cols.stop - cols.start), np.uint32)
+        out = np.empty((rows.stop - rows.start, cols.stop - cols.start), dtype)
         for row in range(rows.start // side, (rows.stop - 1) // side + 1):
             for col in range(cols.start // side, (cols.stop - 1) // side + 1):
                 block = block_at(tiling, row, col)
-                spans = [
-                    (max(span.start, edge[0]), min(span.stop, edge[1]), edge[0], span.start)
-                    for span, edge in ((rows, block.rows), (cols, block.cols))
-                ]
-                there = [slice(start - edge, stop - edge) for start, stop, edge, _ in spans]
-                here = [slice(start - first, stop - first) for start, stop, _, first in spans]
-                labels = patches(block).labels.window(there[0], there[1])
-                out[here[0], here[1]] = lookup.of(row * across + col, labels)
+                here, there = [], []
+                for span, edge in ((rows, block.rows), (cols, block.cols)):
+                    start, stop = max(span.start, edge[0]), min(span.stop, edge[1])
+                    here.append(slice(start - span.start, stop - span.start))
+                    there.append(slice(start - edge[0], stop - edge[0]))
+                out[here[0], here[1]] = of_block(block, there[0], there[1])
         return out
 
     return read
+
+
+def numbers_in(tiling: Tiling, lookup: Lookup, load: Load) -> Read:
+    """Reads numbers instead of labels, uint32, given what loads the patches of a block."""
+    across = blocks_across(tiling)
+
+    def of_block(block: Block, rows: slice, cols: slice) -> np.ndarray:
+        return lookup.of(block.row * across + block.col, load(block).labels.window(rows, cols))
+
+    return assemble(tiling, of_block, np.uint32)
+
+
+def blocks_across(tiling: Tiling) -> int:
+    """How many blocks there are in a row."""
+    return -(-tiling.shape[1] // tiling.block_px)
 
 
 def paint(rules: Rules, tiling: Tiling, block: Block, kinds: Read, objects: Read) -> np.ndarray:
@@ -310,27 +326,21 @@ def label_regions(
     ground = kinds_of(classes, [interior], boundary)
     tiling = Tiling((classes.shape[0], classes.shape[1]), block_px=block_px or max(classes.shape))
     blocks = tiling.blocks()
-    percent = np.zeros(classes.shape, np.uint8)
 
     def kinds(rows: slice, cols: slice) -> np.ndarray:
         return ground[rows, cols]
 
-    def surveys(patches: dict[tuple[int, int], Patches]) -> list[Survey]:
-        sides = [(patches.get((b.row, b.col + 1)), patches.get((b.row + 1, b.col))) for b in blocks]
-        return [
-            survey(one, None if right is None else right.left_edge(), None if below is None else below.top_edge())
-            for one, (right, below) in zip(patches.values(), sides, strict=True)
-        ]
-
-    deep, across = None, blocks[-1].col + 1
+    deep, across = None, blocks_across(tiling)
     if split_px is not None:
-        first = {(block.row, block.col): mark_seeds(rules, tiling, block, kinds) for block in blocks}
-        deep = mosaic(tiling, number_seeds(surveys(first), across), lambda block: first[block.row, block.col])
-    marked = {
-        (block.row, block.col): mark(rules, tiling, block, kinds, percent[slice(*block.rows), slice(*block.cols)], deep)
+        seeds_of = {block: mark_seeds(rules, tiling, block, kinds) for block in blocks}.__getitem__
+        deep = numbers_in(tiling, number_seeds([survey_of(tiling, b, seeds_of) for b in blocks], across), seeds_of)
+    percent = np.zeros(classes.shape, np.uint8)
+    patches_of = {
+        block: mark(rules, tiling, block, kinds, percent[slice(*block.rows), slice(*block.cols)], deep)
         for block in blocks
-    }
-    objects = mosaic(tiling, number(surveys(marked), across)[0], lambda block: marked[block.row, block.col])
+    }.__getitem__
+    lookup, _ = number([survey_of(tiling, block, patches_of) for block in blocks], across)
+    objects = numbers_in(tiling, lookup, patches_of)
     out = np.empty(classes.shape, np.uint32)
     for block in blocks:
         out[slice(*block.rows), slice(*block.cols)] = paint(rules, tiling, block, kinds, objects)

@@ -35,6 +35,7 @@ _ARTIFACT_TYPES = {
 _ALIASES = {**{value: key for key, value in _ARTIFACT_TYPES.items()}, "torch.jit.script": "torchscript"}
 _SUFFIXES = {".safetensors": "safetensors", ".onnx": "onnx", ".pt2": "torch.export"}
 _OF_OBJECTS = ("decoding", "min_score", "max_overlap")
+_OF_BOUNDARY = ("grow_px", "borders")
 _REMEDY = "Correct model.json, or write it anew with ModelSpec.write or `geoseg models import`"
 
 
@@ -85,7 +86,7 @@ def _properties_of(spec: ModelSpec) -> dict[str, Any]:
         "geoseg:accuracy": dict(spec.accuracy),
     }
     optional = {
-        **{f"geoseg:{name}": getattr(spec, name) for name in _OF_OBJECTS if _matters(spec, name)},
+        **{f"geoseg:{name}": getattr(spec, name) for name in (*_OF_OBJECTS, *_OF_BOUNDARY) if _matters(spec, name)},
         "geoseg:receptive_field_px": spec.receptive_field_px,
         "geoseg:sources": list(spec.sources) or None,
         "sci:citation": spec.citation or None,
@@ -110,8 +111,9 @@ def _input_of(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _matters(spec: ModelSpec, name: str) -> bool:
-    """Whether a field of instance segmentation is to be written: other packages read as they did before."""
-    return spec.finds_objects or getattr(spec, name) != getattr(ModelSpec, name)
+    """Whether a field of some decodings only is to be written: other packages read as they did before."""
+    needs = spec.decoding == "boundary" if name in _OF_BOUNDARY else spec.finds_objects
+    return needs or getattr(spec, name) != getattr(ModelSpec, name)
 
 
 def _output_of(spec: ModelSpec) -> dict[str, Any]:
@@ -262,6 +264,8 @@ _OWN_FIELDS: dict[str, Callable[[Any], Any]] = {
     "decoding": _text,
     "min_score": float,
     "max_overlap": float,
+    "grow_px": int,
+    "borders": _text,
     "receptive_field_px": int,
 }
 

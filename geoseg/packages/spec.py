@@ -14,7 +14,7 @@ import numpy as np
 from geoseg.classes import ClassInfo, check_classes
 from geoseg.errors import OptionError
 
-__all__ = ["ACTIVATIONS", "ARTIFACTS", "DECODINGS", "INSTANCE_DECODINGS", "TASKS", "ModelSpec", "sha256_of"]
+__all__ = ["ACTIVATIONS", "ARTIFACTS", "BORDERS", "DECODINGS", "INSTANCE_DECODINGS", "TASKS", "ModelSpec", "sha256_of"]
 
 ACTIVATIONS = ("softmax", "sigmoid", "none")
 ARTIFACTS = ("safetensors", "onnx", "torch.export", "torchscript")
@@ -23,6 +23,8 @@ TASKS = ("semantic-segmentation", "instance-segmentation")
 INSTANCE_DECODINGS = ("maskrcnn", "yolo-seg")
 """What the output of a network for instance segmentation may be."""
 DECODINGS = ("classes", *INSTANCE_DECODINGS, "boundary")
+BORDERS = ("shared", "gap")
+"""How objects that are made of a map lie beside each other."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,13 @@ class ModelSpec:
     background, object and the object's boundary, in this order); for instance segmentation ``maskrcnn`` (boxes with
     masks) or ``yolo-seg`` (candidates, and prototypes of masks)."""
     min_score: float = 0.25
-    """Instance segmentation: the lowest score of an object, 0..1."""
+    """Instance segmentation, and boundary: the lowest score of an object, 0..1."""
     max_overlap: float = 0.7
     """Instance segmentation: boxes of a class that overlap by more of their union are one object, the surest, 0..1."""
+    grow_px: int = 3
+    """Boundary: how far objects grow into the boundary around them, in steps from pixel to pixel, 0..100."""
+    borders: str = "shared"
+    """Boundary: ``shared``, objects grow until they meet; or ``gap``, what lies between two stays free."""
     architecture: str = ""
     """Name of the network, as `geoseg.networks` knows it (``Unet``); for whole networks a word for people."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -130,6 +136,8 @@ class ModelSpec:
             "the decoding boundary is for background, object and boundary": self.decoding != "boundary"
             or len(self.classes) == 3,
             "min_score and max_overlap must be from 0 to 1": 0 <= self.min_score <= 1 and 0 <= self.max_overlap <= 1,
+            "grow_px must be from 0 to 100": 0 <= self.grow_px <= 100,
+            f"borders must be {' or '.join(BORDERS)}": self.borders in BORDERS,
             "the weights must be a file name without folders": self.weights == Path(self.weights).name != ""
             and "\\" not in self.weights,
         }
@@ -147,6 +155,11 @@ class ModelSpec:
     def finds_objects(self) -> bool:
         """Whether it gives objects (instance segmentation) rather than a class for each pixel."""
         return self.task == TASKS[1]
+
+    @property
+    def maps_objects(self) -> bool:
+        """Whether what comes of it is a map of objects: it finds them, or a map of their boundaries shows them."""
+        return self.finds_objects or self.decoding == "boundary"
 
     @property
     def channels(self) -> int:
