@@ -30,7 +30,7 @@ from geoseg.classes import ClassInfo
 from geoseg.classmap import class_map, write_class_map
 from geoseg.cli import app
 from geoseg.errors import OptionError
-from geoseg.export import fiboa, write_fiboa
+from geoseg.export import fiboa, read_areas, read_objects, write_fiboa
 from geoseg.outfolder import check_formats
 from geoseg.polygons import iter_tables, polygon_areas
 from geoseg.tiling import Tiling
@@ -361,6 +361,20 @@ def test_one_class_of_any_map_is_written(tmp_path: Path) -> None:
     found = gpd.read_parquet(out)
     np.testing.assert_allclose(found["metrics:area"], polygon_areas(found.geometry, GRID), rtol=1e-6)
     assert collection_of(out)["collection"] == "fields"
+
+
+def test_fields_are_read_to_cut_by_and_to_compare_with(file: Path) -> None:
+    write_fiboa([fields()], file, collection="mine")
+    assert read_objects(file)["id"].tolist() == read_areas(file)["id"].tolist() == ["1", "2", "3"]
+    assert geoseg.assess_objects(read_objects(file), fields()).overall["found"] == 3
+    with pytest.raises(OptionError, match="has no layers"):
+        read_objects(file, layer="polygons")
+    pd.DataFrame({"a": [1]}).to_parquet(file)
+    with pytest.raises(OptionError, match="cannot be read as one"):
+        read_objects(file)
+    file.write_text("no parquet")
+    with pytest.raises(OptionError, match="cannot be read as one"):
+        read_areas(file)
 
 
 def test_pieces_of_a_field_that_was_cut_are_refused(tmp_path: Path) -> None:
