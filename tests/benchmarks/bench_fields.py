@@ -186,18 +186,25 @@ def run_ours(classes: str, out: str, options: dict[str, Any]) -> Spent:
 def run_map(classes: str, out: str) -> Spent:
     """All that `geoseg map` does, with a model that sees the classes as they are: tiles, blending, layer, preview."""
     import numpy as np
+    import rasterio
 
     import geoseg
     from geoseg.classes import ClassInfo
     from geoseg.model import ModelSpec, NumpyModel
 
     names = (ClassInfo(0, "background"), ClassInfo(1, "field"), ClassInfo(2, "field boundary"))
-    lattice = {"tile_px": 512, "overlap_px": 64, "margin_px": 8}
+    lattice: dict[str, Any] = {"tile_px": 512, "overlap_px": 64, "margin_px": 8, "resolution_range_m": (8, 12)}
     spec = ModelSpec("known", ("kind",), (0,), (1,), names, resolution_m=10, decoding="boundary", **lattice)
     values = np.arange(3).reshape(1, 3, 1, 1)
     model = NumpyModel(spec, lambda tiles: (tiles == values).astype(np.float32))
     folder = Path(out).with_suffix("")
     options: dict[str, Any] = {"bands": "kind=1", "min_area": "500m2", "formats": ("parquet",), "block_px": 2048}
+    crop = Path(out).with_suffix(".tif")
+    with rasterio.open(classes) as file:
+        profile = {**file.profile, "width": 512, "height": 512}
+        with rasterio.open(crop, "w", **profile) as small:
+            small.write(file.read(window=((0, 512), (0, 512))))
+    geoseg.map_objects(crop, model, folder, overwrite=True, **options)
     began = spent()
     geoseg.map_objects(classes, model, folder, overwrite=True, **options)
     ended = spent()
