@@ -133,7 +133,9 @@ def map_in_order(
     try:
         if client is not None:
             workers = sum(client.nthreads().values())
-            yield from _in_order(lambda item: client.submit(function, item, pure=False), items, max(workers, 1))
+            # Sent once, and not with every item: it may hold what is known of a million objects.
+            there = client.scatter([function], broadcast=True, hash=False)[0]
+            yield from _in_order(lambda item: client.submit(_call, there, item, pure=False), items, max(workers, 1))
         elif threads > 1:
             with ThreadPoolExecutor(threads, thread_name_prefix="geoseg") as pool:
                 yield from _in_order(lambda item: pool.submit(function, item), items, threads)
@@ -142,6 +144,10 @@ def map_in_order(
     finally:
         if client is not None and cluster is not None:
             client.close()
+
+
+def _call(function: Callable[[T], R], item: T) -> R:
+    return function(item)
 
 
 def _in_order(submit: Callable[[T], Any], items: Iterable[T], ahead: int) -> Iterator[Any]:

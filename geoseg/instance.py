@@ -5,7 +5,7 @@ An `ObjectPlan` holds what is needed to look for objects in any block, in any pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +32,7 @@ from geoseg.objects.whole import (
     paint_block,
     tabulate,
     total,
+    widened,
 )
 from geoseg.reading import iter_tiles
 from geoseg.semantic import fit_scene, lattice_over
@@ -40,10 +41,12 @@ from geoseg.tiling import Block, Tiling
 if TYPE_CHECKING:
     from geoseg.scene import Scene
 
-__all__ = ["ObjectMap", "ObjectPlan", "plan_objects"]
+__all__ = ["ObjectMap", "ObjectPlan", "linked", "plan_objects"]
 
-_PARTS_BYTES_PX = 4
-"""Of memory for each pixel of a block: what linking and painting keep of it and of those around it."""
+_CANVAS_BYTES_PX = 4
+_PARTS_BYTES_PX = 6
+"""For each pixel where objects of 8 × 8 pixels lie wall to wall: their parts, as they come and put in order. In a town
+it is less than one."""
 
 
 class ObjectMap(NamedTuple):
@@ -81,14 +84,20 @@ class ObjectPlan:
     @property
     def block_bytes(self) -> int:
         """See `Finder.block_bytes`."""
-        needed_bytes = self.tiling.block_bytes(
+        return self.joining_bytes + self.tiling.block_bytes(
             bands=len(self.scene.bands),
             itemsize=np.dtype(self.scene.dtype).itemsize,
             classes=1,
             in_flight=self.model.in_flight,
         )
-        side = min(self.tiling.block_px, max(self.tiling.shape))
-        return needed_bytes + 9 * _PARTS_BYTES_PX * side**2
+
+    @property
+    def joining_bytes(self) -> int:
+        """Projected peak memory of a block when its pixels are no longer needed: what it paints, and parts of it and of
+        the tiles around."""
+        rows, cols = (min(self.tiling.block_px, side) for side in self.tiling.shape)
+        high, wide = (min(self.tiling.block_px + 3 * self.tiling.tile_px, side) for side in self.tiling.shape)
+        return _CANVAS_BYTES_PX * rows * cols + _PARTS_BYTES_PX * high * wide
 
     def describe(self) -> dict[str, Any]:
         """See `Finder.describe`: there are none."""
@@ -107,12 +116,12 @@ class ObjectPlan:
 
     def number(self, store: BlockStore, each: Each) -> Numbers:
         """See `Finder.number`: parts of all blocks are linked, numbered, and what lies under others is left out."""
-        first = number(list(each(partial(_link_stored, self, store))))
-        return finish(first, each(partial(_count_stored, self, store, first)))
+        first = number(list(each(partial(linked, self, store))))
+        return finish(first, each(partial(_counted, self, store, first)))
 
     def paint(self, store: BlockStore, numbers: Numbers, block: Block) -> np.ndarray:
         """See `Finder.paint`."""
-        return _paint(self.tiling, block, _load(store, self.around(block)), numbers)
+        return _paint(self.tiling, block, _load(self, store, *_touching(self.tiling, block)), numbers)
 
     def tabulate(self, numbers: Numbers, pixels: np.ndarray) -> pd.DataFrame:
         """See `Finder.tabulate`; with ``tiles`` and ``edge``."""
@@ -133,19 +142,12 @@ class ObjectPlan:
         for tile, found in self.model.find(tiles):
             yield parts_of(self.tiling, tile, found)
 
-    def around_own(self, block: Block) -> list[Block]:
-        """The blocks whose parts `link` needs."""
-        return self._blocks(needed(self.tiling, *own_tiles(self.tiling, block)))
-
-    def around(self, block: Block) -> list[Block]:
-        """The blocks whose parts are needed to paint a block."""
-        return self._blocks(needed(self.tiling, self.tiling.tile_rows(block), self.tiling.tile_cols(block)))
-
-    def _blocks(self, places: list[tuple[int, int]]) -> list[Block]:
+    def blocks_of(self, rows: range, cols: range) -> list[Block]:
+        """The blocks that hold the parts of these tiles, or of those around them."""
         (height, width), side = self.tiling.shape, self.tiling.block_px
         return [
             Block(row, col, (row * side, min((row + 1) * side, height)), (col * side, min((col + 1) * side, width)))
-            for row, col in places
+            for row, col in needed(self.tiling, rows, cols)
         ]
 
     def lazy(self) -> ObjectMap:
@@ -160,11 +162,11 @@ class ObjectPlan:
         blocks = self.tiling.blocks()
         # A partial is opaque to Dask, which would take the dataclasses apart to look for its own collections.
         parts = {block: later(partial(self.parts, block)) for block in blocks}
+        around = {block: self.blocks_of(*own_tiles(self.tiling, block)) for block in blocks}
         outlooks = [
-            later(partial(_link, self.tiling, block), [parts[one] for one in self.around_own(block)])
-            for block in blocks
+            later(partial(_link, self.tiling, block), [parts[one] for one in around[block]]) for block in blocks
         ]
-        near = {block: [parts[one] for one in self.around(block)] for block in blocks}
+        near = {block: [parts[one] for one in self.blocks_of(*_touching(self.tiling, block))] for block in blocks}
         first = later(_number, outlooks)
         counts = [later(partial(_count, self.tiling, block), near[block], first) for block in blocks]
         numbers = later(finish, first, counts)
@@ -201,16 +203,24 @@ def plan_objects(
     return ObjectPlan(fitted, model, lattice_over(fitted, spec, tile_px, overlap_px, block_px), value_range)
 
 
-def _load(store: BlockStore, blocks: Iterable[Block]) -> list[Parts]:
-    return [load_parts(store.path(block)) for block in blocks]
+def _touching(tiling: Tiling, block: Block) -> tuple[range, range]:
+    return tiling.tile_rows(block), tiling.tile_cols(block)
 
 
-def _link_stored(plan: ObjectPlan, store: BlockStore, block: Block) -> Outlook:
-    return link(plan.tiling, block, _load(store, plan.around_own(block)))
+def _load(plan: ObjectPlan, store: BlockStore, rows: range, cols: range) -> list[Parts]:
+    """What these tiles see and those around them; of blocks beside, no more than that stays in memory."""
+    wide, width = widened(plan.tiling, rows, cols), plan.tiling.lattice[1]
+    blocks = plan.blocks_of(rows, cols)
+    return [load_parts(store.path(block)).of_tiles(*wide, width) for block in blocks]
 
 
-def _count_stored(plan: ObjectPlan, store: BlockStore, numbers: Numbers, block: Block) -> tuple[np.ndarray, np.ndarray]:
-    return _count(plan.tiling, block, _load(store, plan.around(block)), numbers)
+def linked(plan: ObjectPlan, store: BlockStore, block: Block) -> Outlook:
+    """The first half of `ObjectPlan.number`, for one block."""
+    return link(plan.tiling, block, _load(plan, store, *own_tiles(plan.tiling, block)))
+
+
+def _counted(plan: ObjectPlan, store: BlockStore, numbers: Numbers, block: Block) -> tuple[np.ndarray, np.ndarray]:
+    return _count(plan.tiling, block, _load(plan, store, *_touching(plan.tiling, block)), numbers)
 
 
 def _link(tiling: Tiling, block: Block, around: list[Parts]) -> Outlook:
@@ -226,7 +236,9 @@ def _count(tiling: Tiling, block: Block, around: list[Parts], numbers: Numbers) 
 
 
 def _paint(tiling: Tiling, block: Block, around: list[Parts], numbers: Numbers) -> np.ndarray:
-    return (paint_block(tiling, block, around, numbers) + 1).view(np.uint32)
+    ids = paint_block(tiling, block, around, numbers)
+    ids += 1
+    return ids.view(np.uint32)
 
 
 def _count_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

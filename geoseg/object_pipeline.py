@@ -35,6 +35,8 @@ __all__ = ["ObjectResult", "map_objects"]
 
 R = TypeVar("R")
 
+_GDAL_CACHE_MB = "64"
+
 
 @dataclass(frozen=True)
 class ObjectResult:
@@ -121,6 +123,7 @@ def map_objects(
         how = {"device": device, "batch": batch, "precision": precision, "compiled": compiled}
         model = _load(model, tta, threads=threads, progress=progress, **how)
     scene = open_scene(source, bands=bands, crs=crs) if second is None else pair(source, second, bands=bands, crs=crs)
+    os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)  # GDAL takes a twentieth of all memory otherwise
     finder = finder_of(
         scene,
         model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+from fakes import MemoryScene
 from objects_truth import draw_truth, instances_in, quality
 from rasterio.transform import from_origin
 
 import geoseg
+from geoseg.blocks import BlockStore
 from geoseg.classes import ClassInfo
 from geoseg.errors import GeosegError, MismatchError, OutputError
+from geoseg.instance import ObjectPlan, linked
 from geoseg.model import InstanceModel, ModelSpec, read_spec
 from geoseg.objects import Instances
 from geoseg.progress import Progress
@@ -44,14 +48,14 @@ class Perfect:
 
     in_flight = 1
 
-    def __init__(self, tiling: Tiling, spec: ModelSpec = SPEC) -> None:
-        self.spec, self.tiling = spec, tiling
+    def __init__(self, tiling: Tiling, spec: ModelSpec = SPEC, how: str = "pieces") -> None:
+        self.spec, self.tiling, self.how = spec, tiling, how
         self.tiles = 0
 
     def find(self, tiles: Iterable[tuple[Any, np.ndarray, np.ndarray]]) -> Iterator[tuple[Any, Instances]]:
         for tile, pixels, _ in tiles:
             self.tiles += 1
-            yield tile, instances_in(pixels[0].astype(np.int32), self.tiling, tile, how="pieces")
+            yield tile, instances_in(pixels[0].astype(np.int32), self.tiling, tile, how=self.how)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +165,49 @@ def test_a_folder_of_objects(drawn: tuple[Path, np.ndarray], tmp_path: Path) -> 
     other = geoseg.map_objects(path, perfect(), tmp_path / "other", bands="number=1")
     for one in (resumed, other):
         assert folder_bytes(one.folder) == folder_bytes(result.folder)
+
+
+def test_a_cluster_changes_no_byte(drawn: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    path, _ = drawn
+    options: dict[str, Any] = {"bands": "number=1", "block_px": 300, "min_area": "20px", "simplify": "1px"}
+    here = geoseg.map_objects(path, perfect(), tmp_path / "here", **options)
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=str(tmp_path)
+    ) as cluster:
+        there = geoseg.map_objects(path, perfect(), tmp_path / "there", cluster=cluster.scheduler_address, **options)
+    assert folder_bytes(there.folder) == folder_bytes(here.folder)
+
+
+@pytest.mark.parametrize("step", ["find", "link", "paint"])
+def test_the_memory_of_a_block_is_estimated(step: str, tmp_path: Path) -> None:
+    """Objects of 8 × 8 pixels, wall to wall."""
+    rows, cols = np.divmod(np.arange(1024 * 1024), 1024)
+    truth = (1 + rows // 8 * 128 + cols // 8).reshape(1024, 1024)
+    scene = MemoryScene(truth[None].astype(np.uint16), np.ones(truth.shape, bool), bands=("number",))
+    tiling = Tiling(truth.shape, tile_px=256, overlap_px=64, margin_px=8, block_px=512)
+    plan = ObjectPlan(scene, Perfect(tiling, how="cut"), tiling)  # type: ignore[arg-type]
+    store = BlockStore(tmp_path / "blocks", "", plan.suffix)
+    store.open()
+    block = tiling.blocks()[0]
+    plan.find(store, block, lambda pixels: None)  # compiles
+    for one in tiling.blocks():
+        plan.find(store, one, lambda pixels: None)
+    numbers = plan.number(store, lambda function: map(function, tiling.blocks()))
+    run = {
+        "find": lambda: plan.find(store, block, lambda pixels: None),
+        "link": lambda: linked(plan, store, block),
+        "paint": lambda: plan.paint(store, numbers, block),
+    }[step]
+    tracemalloc.start()
+    try:
+        run()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    estimate = plan.block_bytes if step == "find" else plan.joining_bytes
+    assert estimate / 8 < peak < estimate
 
 
 def test_small_objects_are_left_out_and_outlines_squared(drawn: tuple[Path, np.ndarray], tmp_path: Path) -> None:

@@ -237,4 +237,4 @@ def test_describe_needs_no_pixels(truth: np.ndarray, tmp_path: Path) -> None:
         [parts_of(tiling, tile, instances_in(truth[:256, :256], tiling, tile, how="cut")) for tile in all_tiles(tiling)]
     )
     objects = np.arange(len(parts))
-    assert describe(parts.without_runs(objects), objects).pixels.tolist() == parts.core_px.tolist()
+    assert describe(parts.take(objects, runs=False), objects).pixels.tolist() == parts.core_px.tolist()

@@ -11,6 +11,7 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+from packages import TINY, write_package
 from rasterio.features import shapes
 from rasterio.transform import from_origin
 from scipy.ndimage import label, uniform_filter
@@ -19,6 +20,7 @@ from test_regions import discs, random_classes
 
 import geoseg
 from geoseg.classes import NODATA, ClassInfo
+from geoseg.cli import main
 from geoseg.errors import GeosegError, MismatchError, OptionError
 from geoseg.model import ModelSpec, NumpyModel
 from geoseg.objects.regions import label_regions
@@ -80,7 +82,7 @@ def expected(path: Path, spec: ModelSpec = SPEC, **rules: Any) -> np.ndarray:
     return label_regions(cover, interior=20, boundary=30, **{"grow_px": 2, **rules})
 
 
-@pytest.mark.parametrize("block_px", [23, 64, 4096])
+@pytest.mark.parametrize("block_px", [37, 64, 4096])
 @pytest.mark.parametrize(
     ("change", "split"), [({}, None), ({"borders": "gap", "grow_px": 3}, None), ({"grow_px": 1}, "2px")]
 )
@@ -223,3 +225,32 @@ def test_what_does_not_go_together(fields: Path) -> None:
         geoseg.detect(scene, model_of(), split="0.2px")
     with pytest.raises(MismatchError, match="--objects building"):
         geoseg.detect(scene, model_of(COVER))
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import geoseg.synthetic
+
+    scene = geoseg.synthetic.write_scene(tmp_path / "scene.tif", shape=(200, 230))
+    classes = tuple(ClassInfo(value, name) for value, name in enumerate(("ground", "house", "house boundary")))
+    of_boundary = replace(TINY, classes=classes, decoding="boundary", grow_px=1, borders="gap")
+    package = write_package(tmp_path / "package", of_boundary)
+    model = geoseg.load_model(package)
+    assert (model.spec.grow_px, model.spec.borders) == (1, "gap")
+    command = ["map", str(scene), "--model", str(package), "--device", "cpu"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--out", str(tmp_path / "out"), "--block", "90", "--split", "1px"])
+    assert "house" in capsys.readouterr().out
+    cover = geoseg.classify(geoseg.open_scene(scene), model)["class"].to_numpy()
+    with rasterio.open(tmp_path / "out/objects.tif") as file:
+        ids = file.read(1)
+    assert np.array_equal(ids, label_regions(cover, grow_px=1, borders="gap", split_px=1))
+    assert ids.max() > 5
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--out", str(tmp_path / "no"), "--connectivity", "8"])
+    assert "--connectivity" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--out", str(tmp_path / "no"), "--objects", "roof"])
+    assert "Those of tiny are ground, house, house boundary" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["map", str(scene), "--split", "3px", "--out", str(tmp_path / "no")])
+    assert "Choose some with --objects" in capsys.readouterr().err

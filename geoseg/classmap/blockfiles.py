@@ -228,7 +228,7 @@ def write_object_block(path: str | os.PathLike[str], ids: np.ndarray, geobox: Ge
     }
     with replacing(target) as beside:
         with writing(target), rasterio.open(beside, "w", **profile) as dataset:
-            dataset.write(ids.astype(np.uint32), 1)
+            dataset.write(ids.astype(np.uint32, copy=False), 1)
         check_whole(beside, target)
     return target
 

@@ -14,9 +14,10 @@ __all__ = ["Links", "links_between", "overlaps"]
 AGREE = 1 / 3
 """Intersection over union from which on two parts are the same object. It is below the usual half, because thin parts
 lose much by one pixel; which of several candidates is joined is decided by the best agreement first (see `join`)."""
-CONTAINED = 0.75
+CONTAINED = 0.5
 """A part that is cut by its tile's border, and of which so much lies in the other, is the same object as well: an arm
-of something that only the other tile sees whole."""
+of something that only the other tile sees whole. It is no more than half, because an arm three pixels wide loses two
+thirds where its outline is two pixels off."""
 _TINY_PX = 64
 """Parts up to this size are also compared by their boxes, a pixel wider on each side: they may be one pixel apart."""
 

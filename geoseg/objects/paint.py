@@ -49,7 +49,7 @@ def describe(parts: Parts, number: np.ndarray) -> Found:
     """
     objects = int(number.max(initial=-1)) + 1
     pixels = np.bincount(number, parts.core_px, objects)
-    score = np.bincount(number, parts.core_px * parts.score, objects) / np.maximum(pixels, 1)
+    score = np.bincount(number, parts.core_px * parts.score.astype(np.float64), objects) / np.maximum(pixels, 1)
     channels = int(parts.channel.max(initial=0)) + 1
     votes = np.bincount(number * channels + parts.channel, parts.core_px, objects * channels)
     by_object = np.argsort(number, kind="stable")  # and in each by tile, as parts are

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from geoseg.objects.duplicates import without_duplicates
 from geoseg.objects.instances import Instances
 from geoseg.tiling import Tile, Tiling
 
@@ -68,15 +69,15 @@ class Parts:
     """The parts of one tile, or of many in lattice order."""
 
     tile: np.ndarray
-    """(part,) int64: number of the tile, row by row over the lattice."""
+    """(part,) int32: number of the tile, row by row over the lattice."""
     index: np.ndarray
-    """(part,) int64: which of the tile's instances it was."""
+    """(part,) int32: which of the tile's instances it was."""
     channel: np.ndarray
-    """(part,) int64: index into the model's classes."""
+    """(part,) uint8: index into the model's classes."""
     score: np.ndarray
-    """(part,) float64, 0..1."""
+    """(part,) float32, 0..1."""
     core_px: np.ndarray
-    """(part,) int64: pixels in the core of its tile; never zero."""
+    """(part,) int32: pixels in the core of its tile; never zero."""
     cut: np.ndarray
     """(part,) bool: True where it reaches the border of what its tile is trusted with, and may go on beyond."""
     edge: np.ndarray
@@ -119,15 +120,31 @@ class Parts:
         offsets = self.first[first : stop + 1] - self.first[first]
         return Parts(**values, first=offsets, **lines, neighbours=self.neighbours[inside] - first)
 
-    def without_runs(self, which: np.ndarray) -> Parts:
-        """Some of the parts, without their pixels: what is needed of parts far away."""
+    def take(self, which: np.ndarray, *, runs: bool = True) -> Parts:
+        """Some of the parts, numbered anew; without their pixels where nothing but numbers is needed of them.
+
+        Parameters
+        ----------
+        which
+            (part,) int64, rising.
+        runs
+            Whether they keep their runs.
+        """
         new = np.full(len(self), -1)
         new[which] = np.arange(len(which))
         pairs = new[self.neighbours]
+        count = np.diff(self.first)[which] * runs
+        first = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
+        at = np.arange(first[-1]) + np.repeat(self.first[which] - first[:-1], count)
         values = {name: getattr(self, name)[which] for name in _PER_PART}
-        none: dict[str, Any] = {name: np.zeros(0, kind) for name, kind in _PER_RUN.items()}
-        first = np.zeros(len(which) + 1, np.int64)
-        return Parts(**values, **none, first=first, neighbours=pairs[(pairs >= 0).all(1)].reshape(-1, 2))
+        lines = {name: getattr(self, name)[at] for name in _PER_RUN}
+        return Parts(**values, **lines, first=first, neighbours=pairs[(pairs >= 0).all(1)].reshape(-1, 2))
+
+    def of_tiles(self, rows: range, cols: range, width: int) -> Parts:
+        """The parts of the tiles in these rows and columns of a lattice with `width` columns."""
+        row, col = np.divmod(self.tile, width)
+        inside = (row >= rows.start) & (row < rows.stop) & (col >= cols.start) & (col < cols.stop)
+        return self if inside.all() else self.take(np.flatnonzero(inside))
 
     @classmethod
     def in_order(cls, many: Sequence[Parts]) -> Parts:
@@ -154,11 +171,11 @@ class Parts:
 
 
 _PER_PART: dict[str, type] = {
-    "tile": np.int64,
-    "index": np.int64,
-    "channel": np.int64,
-    "score": np.float64,
-    "core_px": np.int64,
+    "tile": np.int32,
+    "index": np.int32,
+    "channel": np.uint8,
+    "score": np.float32,
+    "core_px": np.int32,
     "cut": np.bool_,
     "edge": np.bool_,
 }
@@ -208,13 +225,13 @@ def parts_of(tiling: Tiling, tile: Tile, found: Instances) -> Parts:
     Returns
     -------
     Parts
-        Those with a pixel in the tile's core, clipped to what it is trusted with.
+        Those with a pixel in the tile's core, clipped to what it is trusted with; of duplicates the surest.
     """
     trusted, core = trusted_of(tiling, tile.row, tile.col), core_of(tiling, tile.row, tile.col)
     owner = np.repeat(np.arange(len(found)), np.diff(found.first))
     rows, starts, stops = (np.asarray(a, np.int64) for a in (found.rows, found.starts, found.stops))
     runs = Runs(owner, rows + tile.top_px, starts + tile.left_px, stops + tile.left_px).clip(trusted)
-    core_px = runs.clip(core).pixels(len(found))
+    core_px = runs.clip(core).pixels(len(found)) * without_duplicates(found)
     kept = np.flatnonzero(core_px)
     runs = runs[core_px[runs.owner] > 0]
     number = np.cumsum(core_px > 0) - 1
@@ -226,11 +243,11 @@ def parts_of(tiling: Tiling, tile: Tile, found: Instances) -> Parts:
     edge = np.bincount(owner, ((gap == 0) & is_edge).any(0), count) > 0
     renumbered = Runs(owner, runs.rows, runs.starts, runs.stops)
     return Parts(
-        tile=np.full(count, tile.row * tiling.lattice[1] + tile.col, np.int64),
-        index=kept,
-        channel=found.channel[kept].astype(np.int64),
-        score=found.score[kept].astype(np.float64),
-        core_px=core_px[kept],
+        tile=np.full(count, tile.row * tiling.lattice[1] + tile.col, np.int32),
+        index=kept.astype(np.int32),
+        channel=found.channel[kept],
+        score=found.score[kept],
+        core_px=core_px[kept].astype(np.int32),
         cut=cut,
         edge=edge,
         first=np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=count))]).astype(np.int64),

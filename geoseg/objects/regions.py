@@ -247,7 +247,7 @@ def numbers_in(tiling: Tiling, lookup: Lookup, load: Load) -> Read:
     across = blocks_across(tiling)
 
     def of_block(block: Block, rows: slice, cols: slice) -> np.ndarray:
-        return lookup.of(block.row * across + block.col, load(block).labels.window(rows, cols))
+        return lookup.of(block.row * across + block.col, load(block).labels).window(rows, cols)
 
     return assemble(tiling, of_block, np.uint32)
 
@@ -278,7 +278,7 @@ def label_regions(
     *,
     interior: int = 1,
     boundary: int | None = 2,
-    grow_px: int = 3,
+    grow_px: int = 2,
     borders: str = "shared",
     split_px: float | None = None,
     block_px: int | None = None,

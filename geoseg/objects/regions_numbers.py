@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from geoseg.objects.regions_patches import Patches
+from geoseg.objects.regions_patches import Patches, Runs
 
 __all__ = ["Found", "Lookup", "Survey", "number", "number_seeds"]
 
@@ -35,10 +35,10 @@ class Lookup:
     number: np.ndarray
     """(patch,) uint32: from 1 on, 0 = none."""
 
-    def of(self, block: int, labels: np.ndarray) -> np.ndarray:
-        """Numbers instead of the labels of a block, uint32 (row, col)."""
+    def of(self, block: int, labels: Runs) -> Runs:
+        """Numbers instead of the labels of a block."""
         own = self.number[self.first[block] : self.first[block + 1]]
-        return np.concatenate([np.zeros(1, np.uint32), own])[labels]
+        return replace(labels, values=np.concatenate([np.zeros(1, np.uint32), own])[labels.values])
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,7 @@ __all__ = [
     "paint_block",
     "tabulate",
     "total",
+    "widened",
 ]
 
 _INDEX_BITS = 24
@@ -58,7 +59,7 @@ class Numbers:
     keys: np.ndarray
     """(part,) int64, rising; see `keys_of`."""
     object: np.ndarray
-    """(part,) int64 number of its object; −1 where it has none."""
+    """(part,) int32 number of its object; −1 where it has none."""
     rank: np.ndarray
     """(object,) int64: which is painted over which, the highest on top."""
     found: Found
@@ -69,12 +70,13 @@ class Numbers:
         return len(self.found)
 
     def of(self, parts: Parts) -> np.ndarray:
-        """(part,) int64: the object of each of these."""
+        """(part,) int32: the object of each of these."""
         return self.object[np.searchsorted(self.keys, keys_of(parts))]
 
     def keep(self, kept: np.ndarray) -> Numbers:
         """Only some of the objects, bool (object,), numbered anew in the same order."""
-        fresh = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)  # the last is for parts that have no object
+        # The last is for parts that have no object.
+        fresh = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
         order = np.argsort(self.rank[kept], kind="stable")
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
@@ -86,7 +88,7 @@ def keys_of(parts: Parts) -> np.ndarray:
     """A number for each part that is the same however the scene is cut into blocks; it rises in lattice order."""
     if parts.index.max(initial=0) >= 1 << _INDEX_BITS:
         raise ModelError(f"A tile may have {1 << _INDEX_BITS} objects at most. Raise the model's lowest score.")
-    return parts.tile << _INDEX_BITS | parts.index
+    return parts.tile.astype(np.int64) << _INDEX_BITS | parts.index
 
 
 def own_tiles(tiling: Tiling, block: Block) -> tuple[range, range]:
@@ -107,6 +109,19 @@ def own_tiles(tiling: Tiling, block: Block) -> tuple[range, range]:
     return spans[0], spans[1]
 
 
+def widened(tiling: Tiling, rows: range, cols: range) -> tuple[range, range]:
+    """Lattice rows and columns of these tiles and of those around them; none around none.
+
+    >>> widened(Tiling((1000, 1000), tile_px=100, overlap_px=20), range(0, 2), range(5, 7))
+    (range(0, 3), range(4, 8))
+    """
+    around = (
+        range(max(span.start - 1, 0), min(span.stop + 1, count)) if span else span
+        for span, count in zip((rows, cols), tiling.lattice, strict=True)
+    )
+    return next(around), next(around)
+
+
 def needed(tiling: Tiling, rows: range, cols: range) -> list[tuple[int, int]]:
     """Rows and columns of the blocks that hold these tiles, or those around them.
 
@@ -115,8 +130,7 @@ def needed(tiling: Tiling, rows: range, cols: range) -> list[tuple[int, int]]:
     [(0, 0), (0, 1)]
     """
     found = []
-    for axis, span in enumerate((rows, cols)):
-        tiles = range(max(span.start - 1, 0), min(span.stop + 1, tiling.lattice[axis])) if span else span
+    for axis, tiles in enumerate(widened(tiling, rows, cols)):
         starts = (core_of(tiling, *((i, 0) if axis == 0 else (0, i)))[axis][0] for i in tiles)
         found.append(sorted({start // tiling.block_px for start in starts}))
     return [(row, col) for row in found[0] for col in found[1]]
@@ -151,7 +165,7 @@ def link(tiling: Tiling, block: Block, around: Sequence[Parts]) -> Outlook:
                     a.append(keys[first + found.a])
                     b.append(keys[other[0] + found.b])
                     agreement.append(found.agreement)
-    kept = parts.without_runs(np.concatenate(own) if own else np.zeros(0, np.int64))
+    kept = parts.take(np.concatenate(own) if own else np.zeros(0, np.int64), runs=False)
     return Outlook(kept, np.concatenate(a), np.concatenate(b), np.concatenate(agreement))
 
 
@@ -165,7 +179,7 @@ def number(outlooks: Sequence[Outlook]) -> Numbers:
     found = describe(parts, objects)
     rank = np.empty(len(found), np.int64)
     rank[np.lexsort((-np.arange(len(found)), -found.pixels, found.score))] = np.arange(len(found))
-    return Numbers(keys, objects, rank, found)
+    return Numbers(keys, objects.astype(np.int32), rank, found)
 
 
 def paint_block(tiling: Tiling, block: Block, around: Sequence[Parts], numbers: Numbers) -> np.ndarray:

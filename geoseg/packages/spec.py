@@ -81,7 +81,7 @@ class ModelSpec:
     """Instance segmentation, and boundary: the lowest score of an object, 0..1."""
     max_overlap: float = 0.7
     """Instance segmentation: boxes of a class that overlap by more of their union are one object, the surest, 0..1."""
-    grow_px: int = 3
+    grow_px: int = 2
     """Boundary: how far objects grow into the boundary around them, in steps from pixel to pixel, 0..100."""
     borders: str = "shared"
     """Boundary: ``shared``, objects grow until they meet; or ``gap``, what lies between two stays free."""

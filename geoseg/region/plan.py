@@ -185,7 +185,8 @@ class RegionPlan:
     def paint_with(self, numbers: RegionNumbers, block: Block, kinds: Read, load: Load) -> np.ndarray:
         """The ids of a block, given what reads ground and what loads patches."""
         objects = numbers_in(self.tiling, numbers.lookup, load)
-        return numbers.ids[paint(self.rules, self.tiling, block, kinds, objects)]
+        painted = paint(self.rules, self.tiling, block, kinds, objects)
+        return painted if len(numbers) == len(numbers.found) else numbers.ids[painted]
 
 
 def plan_regions(

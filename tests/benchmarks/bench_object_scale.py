@@ -1,22 +1,23 @@
-"""`map_objects` on scenes of growing size: seconds and memory of joining, against a network's; each in its own process.
+"""`map_objects` on scenes of growing size: processor time and memory of joining; and a network's, in the same run.
 
-    python tests/benchmarks/bench_object_scale.py --sides 8192 16384 32768
+    python tests/benchmarks/bench_object_scale.py --shapes 8192x8192 32768x8192 131072x8192
 
-The scenes are empty and the model is a rule that knows where the houses are, 1 in 32 × 32 pixels, so that time and memory
-are those of geoseg. What a network would take is measured in the same run: Mask R-CNN with a ResNet-18 on tiles of the
-same size, on as many threads.
+The scenes are empty and the model is a rule that knows where the houses are, one in 32 × 32 pixels, so time and memory
+are those of geoseg. Each scene has a process of its own. What a network takes is measured beside: Mask R-CNN on tiles
+of the same size, with weights that find nothing, so it takes the least that it can; on one thread as the rest (or with
+`--device cuda` on a GPU: then wall time).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,17 +86,20 @@ def houses_in(top: int, left: int, valid: np.ndarray) -> Instances:
     return Instances(*lines, first, np.zeros(len(count), np.uint8), np.full(len(count), 0.9, np.float32))
 
 
-class Peaks(Progress):
-    """Peak memory at the end of each stage."""
+class Meter(Progress):
+    """Seconds of the processor in each stage, and the peak of memory up to its end."""
 
     def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
         self.mib: dict[str, int] = {}
-        self._name = ""
+        self._name, self._since = "", 0.0
 
     def stage(self, name: str, total: int | None = None) -> None:
+        now = time.process_time()
         if self._name:
+            self.seconds[self._name] = now - self._since
             self.mib[self._name] = peak_memory_bytes() >> 20
-        self._name = name
+        self._name, self._since = name, now
 
 
 def write_empty(path: Path, rows: int, cols: int) -> Path:
@@ -107,59 +111,89 @@ def write_empty(path: Path, rows: int, cols: int) -> Path:
     return path
 
 
-def measure_map(rows: int, cols: int, block: int, workers: int, options: dict[str, Any]) -> dict[str, Any]:
+def measure_map(rows: int, cols: int, block: int, options: dict[str, Any]) -> dict[str, Any]:
     """One run, in this process."""
     import geoseg
 
-    model, peaks = Houses(), Peaks()
+    model = Houses()
     with tempfile.TemporaryDirectory() as folder:
+        warm = write_empty(Path(folder) / "warm.tif", 600, 600)
+        geoseg.map_objects(warm, Houses(), Path(folder) / "warm", **options)  # loads and compiles
         scene = write_empty(Path(folder) / "scene.tif", rows, cols)
-        out = Path(folder) / "out"
-        result = geoseg.map_objects(
-            scene, model, out, block_px=block, workers=workers, progress=peaks, overlap_px=OVERLAP, **options
-        )
-        size_mb = sum(path.stat().st_size for path in out.iterdir()) / 1e6
+        meter = Meter()
+        result = geoseg.map_objects(scene, model, Path(folder) / "out", block_px=block, progress=meter, **options)
     objects = int(result.table["objects"].sum())
-    return {
-        "seconds": result.seconds,
-        "peak_mib": peaks.mib,
-        "objects": objects,
-        "instances": model.instances,
-        "mb": size_mb,
-    }
+    return {"seconds": meter.seconds, "mib": meter.mib, "objects": objects, "instances": model.instances}
 
 
-def measure_network(tiles: int) -> float:
-    """Seconds a tile of Mask R-CNN, on one thread."""
+def measure_network(backbone: str, device: str, tiles: int) -> dict[str, float]:
+    """Seconds a tile."""
     import torch
 
-    from geoseg.networks.architectures import build
+    from geoseg.networks.architectures import build_network
+    from geoseg.networks.instance_models import MaskRCNNModel
 
     torch.set_num_threads(1)
-    raise NotImplementedError(build)
+    torch.manual_seed(0)
+    three = {"bands": ("red", "green", "blue"), "mean": (127.5,) * 3, "std": (60.0,) * 3}
+    spec = replace(SPEC, architecture="MaskRCNN", arguments={"backbone": backbone}, min_score=1.0, **three)
+    model = MaskRCNNModel(spec, build_network(spec), device=device)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (tiles + 16, 3, TILE, TILE), dtype=np.uint8)
+    valid = np.ones((TILE, TILE), bool)
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    list(model.find((k, pixels[k], valid) for k in range(1 if device == "cpu" else 16)))
+    began = clock()
+    found = sum(len(one) for _, one in model.find((k, pixels[k], valid) for k in range(tiles)))
+    assert found == 0
+    return {"seconds": (clock() - began) / tiles}
+
+
+def in_own_process(*arguments: str) -> dict[str, Any]:
+    """What this script prints with these arguments."""
+    done = subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     """Print a row for each scene."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sides", nargs="+", default=["8192", "16384", "32768"], help="SIDE or ROWSxCOLS, pixels")
+    parser.add_argument("--shapes", nargs="+", default=["8192x8192", "32768x8192", "131072x8192"], help="ROWSxCOLS")
     parser.add_argument("--block", type=int, default=4096)
-    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--simplify")
+    parser.add_argument("--backbones", nargs="*", default=["resnet18", "resnet50"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tiles", type=int, default=4, help="that the network sees")
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--network", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         rows, cols = (int(side) for side in args.one.split("x"))
-        print(json.dumps(measure_map(rows, cols, args.block, args.workers, {"simplify": args.simplify})))
+        print(json.dumps(measure_map(rows, cols, args.block, {"simplify": args.simplify})))
         return
-    for text in args.sides:
-        shape = text if "x" in text else f"{text}x{text}"
-        command = [sys.executable, __file__, "--one", shape, "--block", str(args.block), "--workers", str(args.workers)]
-        command += ["--simplify", args.simplify] if args.simplify else []
-        began = time.perf_counter()
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ)
-        found = json.loads(done.stdout.splitlines()[-1])
-        print(shape, f"{time.perf_counter() - began:.0f} s", found, flush=True)
+    if args.network:
+        print(json.dumps(measure_network(args.network, args.device, args.tiles)))
+        return
+    networks = {}
+    for name in args.backbones:
+        found = in_own_process("--network", name, "--device", args.device, "--tiles", str(args.tiles))
+        networks[name] = found["seconds"]
+        print(f"Mask R-CNN, {name}, {args.device}: {found['seconds']:.3f} s a tile", flush=True)
+    for shape in args.shapes:
+        options = ["--simplify", args.simplify] if args.simplify else []
+        found = in_own_process("--one", shape, "--block", str(args.block), *options)
+        rows, cols = (-(-(int(side) - OVERLAP) // (TILE - OVERLAP)) for side in shape.split("x"))
+        seconds, joining = found["seconds"], sum(found["seconds"][name] for name in JOINING)
+        shares = (
+            f"{name} {joining / (rows * cols * each + sum(seconds.values())):.2%}" for name, each in networks.items()
+        )
+        print(
+            f"{shape}: {found['objects']:,} objects, {found['instances']:,} instances in {rows * cols:,} tiles; "
+            f"joining {joining:.1f} s, {joining / found['instances'] * 1e5:.2f} s for 100 000 instances; "
+            f"share {', '.join(shares)}; peak {max(found['mib'].values())} MiB",
+            flush=True,
+        )
+        print("   seconds", {name: round(value, 1) for name, value in seconds.items()}, "MiB", found["mib"], flush=True)
 
 
 if __name__ == "__main__":
