@@ -30,10 +30,10 @@ THEIRS = {
     "ftw-tools, not simplified, holes closed": {"simplify": 0, "close_interiors": True},
 }
 OURS: dict[str, dict[str, Any]] = {
-    "geoseg": {"grow_px": 3},
-    "geoseg, split at necks": {"grow_px": 3, "split_px": 1.0},
-    "geoseg, without growing": {"grow_px": 0},
+    "geoseg": {},
+    "geoseg, split at necks": {"split_px": 1.0},
     "geoseg map, by blocks": {"map": True},
+    "geoseg, without growing": {"grow_px": 0},
 }
 
 
