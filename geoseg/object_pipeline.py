@@ -156,7 +156,7 @@ def map_objects(
         kept = large_enough(found, min_area, finder.scene.geobox.crs)
         ids, found = (ids, found) if kept.all() else run.paint(numbers.keep(kept))
     clock.stage("rasters")
-    write_object_map(ids, work / "objects.tif", overwrite=True)
+    write_object_map(ids, work / "objects.tif", count=len(found), overwrite=True)
     clock.stage("polygons")
     classes = finder.classes
     for name in formats:

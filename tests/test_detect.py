@@ -139,7 +139,13 @@ def test_a_folder_of_objects(drawn: tuple[Path, np.ndarray], tmp_path: Path) -> 
     path, truth = drawn
     options: dict[str, Any] = {"bands": "number=1", "block_px": 300}
     result = geoseg.map_objects(path, perfect(), tmp_path / "whole", **options)
-    assert sorted(folder_bytes(result.folder)) == ["objects.csv", "objects.tif", "polygons.gpkg", "preview.png"]
+    assert sorted(folder_bytes(result.folder)) == [
+        "objects.csv",
+        "objects.qml",
+        "objects.tif",
+        "polygons.gpkg",
+        "preview.png",
+    ]
     assert not (tmp_path / "whole.partial").exists()
     with rasterio.open(result.folder / "objects.tif") as file:
         ids = file.read(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from geoseg.cli import main
 from geoseg.errors import GeosegError, MismatchError, OptionError
 from geoseg.model import ModelSpec, NumpyModel
 from geoseg.objects.regions import label_regions
+from geoseg.region import plan_regions
 
 SIDE = 150
 SPEC = ModelSpec(
@@ -138,7 +140,13 @@ def test_a_folder_of_fields_whatever_the_blocks_workers_and_kills(
 ) -> None:
     options: dict[str, Any] = {"bands": "kind=1", "split": split}
     result = geoseg.map_objects(fields, model_of(), tmp_path / "whole", **options)
-    assert sorted(folder_bytes(result.folder)) == ["objects.csv", "objects.tif", "polygons.gpkg", "preview.png"]
+    assert sorted(folder_bytes(result.folder)) == [
+        "objects.csv",
+        "objects.qml",
+        "objects.tif",
+        "polygons.gpkg",
+        "preview.png",
+    ]
     whole = expected(fields, split_px=None if split is None else 2)
     with rasterio.open(result.folder / "objects.tif") as file:
         assert np.array_equal(file.read(1), whole)
@@ -156,6 +164,18 @@ def test_a_folder_of_fields_whatever_the_blocks_workers_and_kills(
     assert list((tmp_path / "killed.partial" / "blocks").glob("*.tif"))
     resumed = geoseg.map_objects(fields, model_of(), tmp_path / "killed", workers=2, **cut)
     assert folder_bytes(resumed.folder) == folder_bytes(result.folder)
+
+
+def test_a_cluster_changes_no_byte(fields: Path, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    options: dict[str, Any] = {"bands": "kind=1", "split": "2px", "block_px": 90}
+    here = geoseg.map_objects(fields, model_of(), tmp_path / "here", **options)
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=str(tmp_path)
+    ) as cluster:
+        there = geoseg.map_objects(fields, model_of(), tmp_path / "there", cluster=cluster.scheduler_address, **options)
+    assert folder_bytes(there.folder) == folder_bytes(here.folder)
 
 
 def test_small_objects_are_left_out_and_others_stay(fields: Path, tmp_path: Path) -> None:
@@ -236,6 +256,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     package = write_package(tmp_path / "package", of_boundary)
     model = geoseg.load_model(package)
     assert (model.spec.grow_px, model.spec.borders) == (1, "gap")
+    plan = plan_regions(geoseg.open_scene(scene), model, split="1px")
+    assert pickle.loads(pickle.dumps(plan)).describe() == plan.describe()  # as it goes to a cluster
     command = ["map", str(scene), "--model", str(package), "--device", "cpu"]
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--out", str(tmp_path / "out"), "--block", "90", "--split", "1px"])

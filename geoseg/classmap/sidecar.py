@@ -6,13 +6,14 @@ from version 3.30 on reads the attribute table. Both are written as text, so the
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 from geoseg.classes import ClassInfo
 
-__all__ = ["class_aux_xml", "class_qml", "confidence_qml"]
+__all__ = ["class_aux_xml", "class_qml", "confidence_qml", "object_qml"]
 
 _INTEGER, _REAL, _TEXT = 0, 1, 2  # GDALRATFieldType
 _GENERIC, _PIXEL_COUNT, _NAME, _MIN_MAX, _RED, _GREEN, _BLUE = 0, 1, 2, 5, 6, 7, 8  # GDALRATFieldUsage
@@ -25,6 +26,10 @@ _CONFIDENCE_RAMP = (
     (95, "#67a9cf"),
     (100, "#2166ac"),
 )
+
+_GOLDEN = (5**0.5 - 1) / 2
+_MOST_OBJECTS = 4096
+"""With more colours of their own QGIS takes long to open a map, and nobody can tell them apart."""
 
 
 def class_aux_xml(
@@ -105,6 +110,24 @@ def confidence_qml() -> str:
     )
     for value, color in _CONFIDENCE_RAMP:
         _add(ramp, "item", value=value, color=color, label=f"{value} %", alpha=255)
+    return _document(root)
+
+
+def object_qml(count: int) -> str | None:
+    """A colour for each object, so that neighbours can be told apart; None where there are too many for a palette.
+
+    >>> object_qml(2).count("<paletteEntry"), object_qml(100_000)
+    (2, None)
+    """
+    if count > _MOST_OBJECTS:
+        return None
+    root = ElementTree.Element("qgis", version="3.22.0", styleCategories="Symbology")
+    palette = _add(_renderer(root, "paletted"), "colorPalette")
+    for number in range(1, count + 1):
+        # Steps of the golden angle: numbers near each other, which are neighbours, have hues far apart.
+        color = colorsys.hls_to_rgb(number * _GOLDEN % 1, (0.45, 0.6, 0.75)[number % 3], 0.65)
+        text = "#" + "".join(f"{round(255 * part):02x}" for part in color)
+        _add(palette, "paletteEntry", value=number, color=text, label=number, alpha=255)
     return _document(root)
 
 

@@ -15,7 +15,7 @@ import xarray as xr
 from geoseg.classes import NODATA
 from geoseg.classmap.convention import classes_of, geobox_of, iter_strips, nodata_of
 from geoseg.classmap.geotiff import check_whole, writing
-from geoseg.classmap.sidecar import class_aux_xml, class_qml, confidence_qml
+from geoseg.classmap.sidecar import class_aux_xml, class_qml, confidence_qml, object_qml
 from geoseg.errors import OptionError, OutputError
 from geoseg.files import replacing
 
@@ -139,13 +139,17 @@ def write_confidence_map(confidence: xr.DataArray, path: str | os.PathLike[str],
     return Path(path)
 
 
-def write_object_map(objects: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def write_object_map(
+    objects: xr.DataArray, path: str | os.PathLike[str], *, count: int | None = None, overwrite: bool = False
+) -> Path:
     """Write a map of objects as a COG: uint32, 0 = none; overviews hold the most frequent id.
 
     Parameters
     ----------
     objects
         uint32 (row, col) with nodata 0, numpy or Dask.
+    count
+        How many objects there are, 1, 2, ... Where they are not too many, a QGIS style is written beside.
     path, overwrite
         See `write_class_map`, also for what is raised.
 
@@ -164,6 +168,9 @@ def write_object_map(objects: xr.DataArray, path: str | os.PathLike[str], *, ove
         with writing(cog.path), rasterio.open(cog.strips, "r+") as dataset:
             dataset.set_band_description(1, "object")
         cog.finish(overviews="MODE")
+        style = None if count is None else object_qml(count)
+        if style is not None:
+            cog.target.with_suffix(".qml").write_text(style, encoding="utf-8")
     return Path(path)
 
 

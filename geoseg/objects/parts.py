@@ -109,7 +109,8 @@ class Parts:
 
     def of_tile(self, tile: int) -> tuple[int, int]:
         """First part of a tile, and one past the last."""
-        return int(np.searchsorted(self.tile, tile, "left")), int(np.searchsorted(self.tile, tile, "right"))
+        this = np.array(tile, self.tile.dtype)  # of the same type, or numpy would copy all tiles to compare them
+        return int(np.searchsorted(self.tile, this, "left")), int(np.searchsorted(self.tile, this, "right"))
 
     def select(self, first: int, stop: int) -> Parts:
         """The parts from `first` to `stop`, numbered anew."""

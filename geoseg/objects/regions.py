@@ -121,7 +121,7 @@ def kinds_of(classes: np.ndarray, inside: Sequence[int], boundary: int | None = 
     table[list(inside)] = np.arange(1, len(inside) + 1)
     if boundary is not None:
         table[boundary] = BOUNDARY
-    return table[classes]
+    return table.take(classes)
 
 
 def window_around(tiling: Tiling, block: Block, halo: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

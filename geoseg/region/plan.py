@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RegionNumbers", "RegionPlan", "plan_regions"]
 
-_BYTES_PX = 32
+_BYTES_PX = 48
 """Of memory for each pixel of a block with its halo, in any step after the map: numbers twice, ground, a queue."""
 
 

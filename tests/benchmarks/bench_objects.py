@@ -27,12 +27,13 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=4500)
     parser.add_argument("--objects", type=int, default=5000)
     parser.add_argument("--overlaps", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--how", default="jitter", help="how tiles are seen, see objects_truth.see")
     args = parser.parse_args()
     truth = draw_truth(args.side, want=args.objects)
     print("overlap | rule | objects too many | PQ | seconds")
     for overlap in args.overlaps:
         tiling = Tiling(truth.shape, tile_px=512, overlap_px=overlap, block_px=args.side)
-        pieces = [(tile, see(truth, tiling, tile, how="jitter")) for tile in all_tiles(tiling)]
+        pieces = [(tile, see(truth, tiling, tile, how=args.how)) for tile in all_tiles(tiling)]
         began = time.perf_counter()
         parts = [Parts.concatenate([parts_of(tiling, tile, found) for tile, found in pieces])]
         first = number([link(tiling, whole(tiling), parts)])
