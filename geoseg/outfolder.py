@@ -32,8 +32,8 @@ def check_formats(formats: Sequence[str], *, objects: bool = False) -> tuple[str
     known = [suffix.lstrip(".") for suffix in export.FORMATS] + ["fiboa"] * objects
     if "fiboa" in wanted and not objects:
         raise OptionError(
-            "fiboa is for fields, each one object, but the model gives classes. Leave it out of --format, and write "
-            "the class of fields: geoseg vectorize classes.tif --classes field --out fields.fiboa.parquet."
+            "fiboa is for fields, each one object, but this map is one of classes. Choose that of fields, --objects "
+            "field; or leave fiboa out: geoseg vectorize classes.tif --classes field --out fields.fiboa.parquet."
         )
     unknown = [suffix for suffix in wanted if suffix not in known]
     if unknown or not wanted:

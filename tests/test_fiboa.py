@@ -252,7 +252,7 @@ def test_bad_names_and_dates_are_refused(file: Path) -> None:
     for when in (date(2024, 5, 31), datetime(2024, 5, 31, tzinfo=UTC)):
         write_fiboa([fields()], file, collection="mine", observed=when)
         assert collection_of(file)["determination:datetime"] == "2024-05-31T00:00:00Z"
-    with pytest.raises(OptionError, match=r"gives classes.*geoseg vectorize classes.tif --classes field"):
+    with pytest.raises(OptionError, match=r"one of classes.*--objects field.*vectorize classes.tif --classes field"):
         check_formats(["gpkg", "fiboa"])
     assert check_formats(["fiboa", "gpkg"], objects=True) == ("fiboa", "gpkg")
 
