@@ -49,10 +49,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(exist_ok=True)
-        print(
-            "side | tool | objects | F1 | PQ | SQ | over | under | on a window's border found | s | processor s | GB",
-            flush=True,
-        )
+        figures = "objects | F1 | PQ | SQ | over | under | found of all | found of those on a border"
+        print(f"side | tool | {figures} | s | processor s | GB", flush=True)
         for side in args.sides:
             compare(side, folder, args)
 
@@ -61,7 +59,7 @@ def compare(side: int, folder: Path, args: argparse.Namespace) -> None:
     """The rows of one size."""
     classes, truth = draw(side, folder, args.seed)
     crossing = on_a_border(truth, side)
-    print(f"{side} | truth | {len(truth)} | | | | | | {crossing.sum()} of them | | |", flush=True)
+    print(f"{side} | truth | {len(truth)} | | | | | | | {crossing.sum()} | | |", flush=True)
     rows: dict[str, tuple[str, dict[str, Any]]] = {name: (sys.executable, options) for name, options in OURS.items()}
     if args.peer:
         rows = {name: (args.peer, options) for name, options in THEIRS.items()} | rows
@@ -127,7 +125,7 @@ def score(path: Path, truth: Any, crossing: Any) -> str:
     row = every.overall
     there = every.matches[every.matches["class_name"] == "found"]["reference_row"]
     rate = f"{crossing[there.astype(int).to_numpy()].sum() / crossing.sum():.3f}" if crossing.any() else ""
-    figures = [f"{row[name]:.3f}" for name in ("f1", "pq", "sq", "over_segmentation", "under_segmentation")]
+    figures = [f"{row[name]:.3f}" for name in ("f1", "pq", "sq", "over_segmentation", "under_segmentation", "recall")]
     return " | ".join([str(len(found)), *figures, rate])
 
 
