@@ -154,7 +154,7 @@ def detect(
         together by their sides. Where the model also has a class ``NAME boundary``, the one named class grows into it.
     split
         Of objects that are made of a map: they are split where they are narrower than twice this length (``"3px"``,
-        ``"1.5m"``) and wider on both sides; by default they are not.
+        ``"1.5m"``), between parts that are wider than three times this; by default they are not.
 
     Returns
     -------

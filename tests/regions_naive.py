@@ -38,7 +38,10 @@ def naive_grow(labels: np.ndarray, ground: np.ndarray, steps: int) -> np.ndarray
 def naive_split(inside: np.ndarray, split_px: float) -> np.ndarray:
     if inside.all():
         return inside.astype(np.int64)
-    labels = label(distance_transform_edt(inside) > split_px)[0].astype(np.int64)
+    distance = distance_transform_edt(inside)
+    labels = label(distance > split_px)[0].astype(np.int64)
+    labels[~np.isin(labels, labels[distance > 1.5 * split_px])] = 0
+    labels = in_order(labels)
     labels = naive_grow(labels, inside, int(np.ceil(2 * split_px)))
     pieces, count = label(inside & (labels == 0))
     taken = labels.copy()

@@ -174,8 +174,8 @@ def test_a_thin_road_is_not_split_and_a_path_goes_with_the_house_that_it_touches
     road[:, 30:33] = 1
     assert label_regions(road, split_px=3, block_px=16).max() == 1
     houses = np.zeros((20, 80), np.uint8)
-    houses[4:15, 2:13] = houses[4:15, 60:71] = 1
-    houses[8:10, 13:60] = 1  # a path from one to the other
+    houses[3:16, 2:15] = houses[3:16, 60:73] = 1
+    houses[8:10, 15:60] = 1  # a path from one to the other
     found = label_regions(houses, split_px=4, block_px=16)
     assert found.max() == 2
     assert found[9, 36] == 1  # it touches both on two pixels
@@ -184,6 +184,14 @@ def test_a_thin_road_is_not_split_and_a_path_goes_with_the_house_that_it_touches
     found = label_regions(houses, split_px=4, block_px=16)
     assert found.max() == 2
     assert found[9, 36] == 2
+
+
+def test_a_bulge_in_a_neck_is_no_object_of_its_own() -> None:
+    classes = discs((12, 12, 9), (12, 30, 4), (12, 48, 9), shape=(25, 61))
+    classes[11:14, 12:48] = 1
+    for block_px in (None, 9):
+        assert label_regions(classes, split_px=3, block_px=block_px).max() == 2
+        assert label_regions(classes, split_px=2, block_px=block_px).max() == 3  # it is wide enough now
 
 
 def test_seeds_do_not_shrink_at_the_edge_of_the_map() -> None:

@@ -47,6 +47,8 @@ __all__ = [
 
 BORDERS = ("shared", "gap")
 _LARGEST_PX = 100
+_SURE = 1.5
+"""Times `split_px`: what lies deeper inside than that is a part of its own, and not just a bulge in a neck."""
 
 Read = Callable[[slice, slice], np.ndarray]
 """Gives the pixels of any window of the scene."""
@@ -74,7 +76,7 @@ class Rules:
     borders: str = "shared"
     """``shared``: objects grow until they meet. ``gap``: boundary that is as near to a second one stays free."""
     split_px: float | None = None
-    """Objects are split where they are narrower than about twice this; None = never."""
+    """Objects are split where they are narrower than twice this, between parts wider than three times; None = never."""
 
     def __post_init__(self) -> None:
         rules = {
@@ -98,7 +100,7 @@ class Rules:
     @property
     def seed_halo_px(self) -> int:
         """How far around a block `mark_seeds` looks."""
-        return 0 if self.split_px is None else int(self.split_px)
+        return 0 if self.split_px is None else int(_SURE * self.split_px)
 
     @property
     def back_px(self) -> int:
@@ -142,10 +144,11 @@ def block_at(tiling: Tiling, row: int, col: int) -> Block:
 
 
 def mark_seeds(rules: Rules, tiling: Tiling, block: Block, kinds: Read) -> Patches:
-    """Patches of what lies deep inside, for splitting; as large as it is, before it grows back."""
+    """Patches of what lies deep inside, for splitting, before it grows back; what lies even deeper has percents."""
     window, within = window_around(tiling, block, rules.seed_halo_px)
-    deep = np.ascontiguousarray(seeds(kinds(*window), float(rules.split_px or 0))[within])
-    return _patches(tiling, block, label(deep), deep, np.zeros_like(deep))
+    ground, depth = kinds(*window), float(rules.split_px or 0)
+    deep, deeper = (np.ascontiguousarray(seeds(ground, times * depth)[within]) for times in (1, _SURE))
+    return _patches(tiling, block, label(deep), deep, (deeper > 0).astype(np.uint8))
 
 
 def mark(rules: Rules, tiling: Tiling, block: Block, kinds: Read, percent: np.ndarray, deep: Read | None) -> Patches:

@@ -58,7 +58,7 @@ class Found:
 
 
 def number_seeds(surveys: Sequence[Survey], blocks_across: int) -> Lookup:
-    """Number the seeds of the whole scene: those that touch across borders are one.
+    """Number the seeds of the whole scene: those that touch across borders are one; 0 for those without percents.
 
     Parameters
     ----------
@@ -69,7 +69,10 @@ def number_seeds(surveys: Sequence[Survey], blocks_across: int) -> Lookup:
     """
     first = _offsets(surveys)
     group = _groups(int(first[-1]), _links(surveys, first, blocks_across))
-    return Lookup(first, _in_order(group, _joined(surveys, "first"))[0])
+    sure = np.bincount(group, _joined(surveys, "percent"))[group] > 0
+    numbers = np.zeros(len(group), np.uint32)
+    numbers[sure] = _in_order(group[sure], _joined(surveys, "first")[sure])[0]
+    return Lookup(first, numbers)
 
 
 def number(surveys: Sequence[Survey], blocks_across: int) -> tuple[Lookup, Found]:
