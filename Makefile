@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test lint examples docs clean
+.PHONY: demo test lint examples docs fiboa clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/geoseg demo --out demo --overwrite
@@ -23,8 +23,11 @@ examples: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -q -W docs docs/_build
 
+fiboa: $(VENV)/.test $(VENV)-fiboa/.done  # the validator wants an older pyarrow and fsspec: it has its own environment
+	GEOSEG_FIBOA_PYTHON=$(VENV)-fiboa/bin/python $(BIN)/python -m pytest tests/test_fiboa.py
+
 clean:
-	rm -rf $(VENV) demo out docs/_build
+	rm -rf $(VENV) $(VENV)-fiboa demo out docs/_build
 
 $(VENV)/.runtime: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +36,11 @@ $(VENV)/.runtime: pyproject.toml
 
 $(VENV)/.test: $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)-fiboa/.done:
+	$(PYTHON) -m venv $(VENV)-fiboa
+	$(VENV)-fiboa/bin/python -m pip install --quiet fiboa-cli
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.runtime

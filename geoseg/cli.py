@@ -102,7 +102,9 @@ def map_(
     simplify: Simplify = None,
     smooth: Smooth = False,
     regularize: Annotated[bool, typer.Option("--regularize", help="Square outlines; for models of objects.")] = False,
-    format: Annotated[str, typer.Option("--format", help="Polygon formats: gpkg,parquet,fgb,geojson,shp.")] = "gpkg",
+    format: Annotated[
+        str, typer.Option("--format", help="Polygon formats: gpkg,parquet,fgb,geojson,shp; of fields also fiboa.")
+    ] = "gpkg",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -163,7 +163,7 @@ def write_layer(
     class_map, cuts, squared, options
         As in `iter_layer`.
     path
-        Its suffix chooses the format: .gpkg, .parquet, .fgb, .geojson, .shp.
+        Its suffix chooses the format: .gpkg, .parquet, .fgb, .geojson, .shp, .fiboa.parquet (fields).
     areas
         The table of `class_areas` of the map, as it is before it is sieved; made where it is not given.
     crs
@@ -191,12 +191,17 @@ def write_layer(
     outlines.check(grid)
     tally = _Tally(class_areas(class_map) if areas is None else areas, PixelAreas(grid).unit_m2)
     multi = cuts.any or outlines.connectivity == 8
+    fields = target.name.lower().endswith(export.FIBOA_SUFFIX)
     batches: Any
-    if cuts.any or squared:
+    if cuts.any or squared or fields:
         traced = tally.count(polygons.iter_polygons(class_map, **options))
         batches = _finish(traced, class_map, cuts, squared, **options)
     else:  # nobody asks for geometries
         batches = tally.count(polygons.iter_tables(class_map, multi=multi, **options))
+    if fields:
+        drawn = (_measured(batch, grid) for batch in tally.count_rows(batches))
+        export.write_fiboa(drawn, target, collection=target.name[: -len(export.FIBOA_SUFFIX)], crs=crs)
+        return Layer(target, tally.rows, outlines.largest_shift, tally.changes())
     export.write_polygons(
         tally.count_rows(batches),
         target,
@@ -337,8 +342,8 @@ def vectorize(  # type: ignore[misc]  # each call of an overload is a call of th
         (row, col) integers, numpy or Dask, with a grid and a CRS; also one that geoseg did not make
         (`open_class_map`).
     to
-        A file: .gpkg, .parquet, .fgb, .geojson or .shp. Polygons are written as they are finished, and memory holds
-        only what is open.
+        A file: .gpkg, .parquet, .fgb, .geojson, .shp or .fiboa.parquet. Polygons are written as they are finished, and
+        memory holds only what is open.
     confidence, connectivity, min_area, simplify, smooth, threads, cluster
         See `geoseg.polygons.vectorize`.
     regularize

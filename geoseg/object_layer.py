@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -13,15 +14,19 @@ import pandas as pd
 import shapely
 import xarray as xr
 
+from geoseg import __version__, export
 from geoseg.areas import PixelAreas
 from geoseg.classes import NODATA, ClassInfo
 from geoseg.classmap import class_map, geobox_of
 from geoseg.errors import BlockError
-from geoseg.polygons import iter_polygons, polygon_attributes
+from geoseg.finders import Finder
+from geoseg.polygons import iter_polygons, polygon_areas, polygon_attributes
 from geoseg.polygons import regularize as square
 from geoseg.units import Area, parse_area, with_unit
 
-__all__ = ["Shapes", "areas_by_class", "classes_of_objects", "iter_objects", "large_enough"]
+__all__ = ["Shapes", "areas_by_class", "classes_of_objects", "iter_objects", "large_enough", "write_objects"]
+
+_NO_OBJECT = "#efefea"
 
 
 @dataclass(frozen=True)
@@ -114,9 +119,6 @@ def _with_attributes(table: pd.DataFrame, geometry: np.ndarray, crs: Any, grid: 
     return gpd.GeoDataFrame(pd.concat([known, measured], axis=1), geometry=geometry, crs=crs)
 
 
-_NO_OBJECT = "#efefea"
-
-
 def large_enough(table: pd.DataFrame, min_area: str | float | Area, crs: Any) -> np.ndarray:
     """bool (object,): which objects have this size at least, by their pixels or their area."""
     least = with_unit(parse_area(min_area), crs)
@@ -146,3 +148,31 @@ def classes_of_objects(objects: xr.DataArray, table: pd.DataFrame, classes: Sequ
     values = da.map_blocks(lambda ids: lookup[ids], objects.data, dtype=np.uint8)
     none = ClassInfo(free, "no object", _NO_OBJECT)
     return class_map(values, geobox_of(objects), sorted([*classes, none], key=lambda info: info.value))
+
+
+def write_objects(batches: Iterable[gpd.GeoDataFrame], folder: Path, name: str, *, finder: Finder, crs: Any) -> Path:
+    """The layer of objects in one format: ``fiboa``, or a suffix of `geoseg.export.write_polygons`.
+
+    Parameters
+    ----------
+    batches
+        Polygons, as `iter_objects` makes them.
+    folder
+        The file is ``polygons.*`` in it.
+    finder
+        How they were found.
+    crs
+        See `geoseg.export.write_polygons`.
+    """
+    if name != "fiboa":
+        path = folder / f"polygons.{name}"
+        return export.write_polygons(batches, path, classes=finder.classes, crs=crs, multi=True)
+    grid = PixelAreas(finder.scene.geobox)
+    return export.write_fiboa(
+        # The areas of shapes, not of their pixels.
+        (batch.assign(area_m2=polygon_areas(batch.geometry, grid)) for batch in batches),
+        folder / f"polygons{export.FIBOA_SUFFIX}",
+        collection=finder.scene.name,
+        crs=crs,
+        details=f"Found by the model {finder.model.spec.name} with geoseg {__version__}.",
+    )

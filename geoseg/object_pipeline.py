@@ -24,7 +24,7 @@ from geoseg.classmap import open_object_blocks, write_object_block, write_object
 from geoseg.files import check_folder
 from geoseg.finders import Finder, Numbering, finder_of
 from geoseg.model import InstanceModel, Model
-from geoseg.object_layer import Shapes, areas_by_class, classes_of_objects, iter_objects, large_enough
+from geoseg.object_layer import Shapes, areas_by_class, classes_of_objects, iter_objects, large_enough, write_objects
 from geoseg.outfolder import Clock, check_formats, check_overwrite, prepare_folders, publish, run_key
 from geoseg.progress import Progress
 from geoseg.scene import open_scene, pair
@@ -115,7 +115,7 @@ def map_objects(
     """
     progress = progress or Progress()
     clock = Clock(progress)
-    formats, shapes = check_formats(formats), Shapes(min_area, simplify, smooth, regularize)
+    formats, shapes = check_formats(formats, objects=True), Shapes(min_area, simplify, smooth, regularize)
     check_overwrite(Path(out), overwrite)
     clock.stage("open")
     if isinstance(model, str | Path):
@@ -159,10 +159,9 @@ def map_objects(
     write_object_map(ids, work / "objects.tif", count=len(found), overwrite=True)
     clock.stage("polygons")
     classes = finder.classes
-    for suffix in formats:
-        path = work / f"polygons.{suffix}"
+    for name in formats:
         polygons = iter_objects(ids, found, shapes)
-        export.write_polygons(polygons, path, classes=classes, crs=crs or scene.geobox.crs, multi=True)
+        write_objects(polygons, work, name, finder=finder, crs=crs or scene.geobox.crs)
     table = areas_by_class(found, classes)
     table.to_csv(work / "objects.csv", index=False)
     clock.stage("preview")

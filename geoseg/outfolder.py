@@ -20,14 +20,21 @@ from geoseg.progress import Progress
 __all__ = ["Clock", "check_formats", "check_overwrite", "prepare_folders", "publish", "run_key"]
 
 
-def check_formats(formats: Sequence[str]) -> tuple[str, ...]:
+def check_formats(formats: Sequence[str], *, objects: bool = False) -> tuple[str, ...]:
     """The formats of polygons, each once and without a dot; raises `OptionError` where one is unknown.
+
+    Polygons of objects may be written as ``fiboa``, too.
 
     >>> check_formats([".GPKG", "fgb", "gpkg"])
     ('gpkg', 'fgb')
     """
     wanted = tuple(dict.fromkeys(str(suffix).lower().lstrip(".") for suffix in formats))
-    known = [suffix.lstrip(".") for suffix in export.FORMATS]
+    known = [suffix.lstrip(".") for suffix in export.FORMATS] + ["fiboa"] * objects
+    if "fiboa" in wanted and not objects:
+        raise OptionError(
+            "fiboa is for fields, each one object, but this map is one of classes. Choose that of fields, --objects "
+            "field; or leave fiboa out: geoseg vectorize classes.tif --classes field --out fields.fiboa.parquet."
+        )
     unknown = [suffix for suffix in wanted if suffix not in known]
     if unknown or not wanted:
         raise OptionError(

@@ -108,7 +108,7 @@ def test_bytes_do_not_depend_on_the_batches(
     folder = tmp_path_factory.mktemp("cut")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vector, "_ROWS", 100)  # many groups
-        patch.setattr(vector, "_GROUP_ROWS", 100)
+        patch.setattr(vector, "GROUP_ROWS", 100)
         for name, batches in (("a", [FRAME]), ("b", cut(FRAME, at))):
             (folder / name).mkdir()
             write_polygons(batches, folder / name / f"p{suffix}", classes=CLASSES, areas=AREAS)
@@ -205,7 +205,7 @@ def test_geoparquet_says_where_its_rows_are(tmp_path: Path, monkeypatch: pytest.
     from pyarrow import parquet
 
     monkeypatch.setattr(vector, "_ROWS", 100)
-    monkeypatch.setattr(vector, "_GROUP_ROWS", 100)
+    monkeypatch.setattr(vector, "GROUP_ROWS", 100)
     file = write_polygons([FRAME], tmp_path / "p.parquet", classes=CLASSES)
     meta = parquet.read_metadata(file)
     assert meta.num_row_groups == -(-len(FRAME) // 100)
@@ -257,7 +257,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
     file: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vector, "_ROWS", 50)
-    monkeypatch.setattr(vector, "_GROUP_ROWS", 50)
+    monkeypatch.setattr(vector, "GROUP_ROWS", 50)
     write_polygons([FRAME.iloc[:5]], file, classes=CLASSES)
     before = everything(file.parent)
 
@@ -282,7 +282,7 @@ def test_a_full_disk_says_so(tiny_disk: Path, file: Path) -> None:  # noqa: F811
 
 def test_batches_are_let_go(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vector, "_ROWS", 50)
-    monkeypatch.setattr(vector, "_GROUP_ROWS", 50)
+    monkeypatch.setattr(vector, "GROUP_ROWS", 50)
     alive: list[weakref.ref] = []
     most = 0
 

@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -318,6 +319,24 @@ def test_a_real_pair_of_sentinel_2(weights_file, publish, data_dir, tmp_path) ->
     window = cover["class"][100:200, 100:200].compute()
     assert set(np.unique(window)) <= {0, 1, 2}
     assert scene.resolution_m == 10
+
+
+@pytest.mark.data
+def test_fields_of_a_real_pair_become_objects_and_fiboa(weights_file, publish, data_dir, tmp_path) -> None:
+    publish(Unet_Weights.SENTINEL2_3CLASS_FTW, weights_file)
+    source = data_dir / "ftw_inn" / "inference-img.tif"
+    options = {"bands": EIGHT, "objects": "field", "min_area": "500m2", "device": "cpu", "formats": ("gpkg", "fiboa")}
+    result = geoseg.map_objects(source, FIELDS, tmp_path / "out", **options)
+    fields = gpd.read_parquet(result.folder / "polygons.fiboa.parquet")
+    with rasterio.open(result.folder / "objects.tif") as file:
+        sizes = np.bincount(file.read(1).ravel())
+    assert len(fields) == len(sizes) - 1 == result.table["objects"].sum() > 0
+    places = fields["id"].astype(int).to_numpy()
+    np.testing.assert_array_equal(fields["pixels"], sizes[places])
+    assert fields["pixels"].min() >= 5
+    np.testing.assert_allclose(fields["metrics:area"], fields["pixels"] * 100, rtol=2e-3)  # UTM's scale, near the edge
+    assert fields.is_valid.all()
+    assert set(fields["class_name"]) == {"field"}
 
 
 # What cannot be had is refused.

@@ -1,5 +1,6 @@
 """Results as files: polygon layers, QGIS styles, tables, a preview, the record of a run."""
 
+from geoseg.export.fiboa import FIBOA_SUFFIX, write_fiboa
 from geoseg.export.preview import write_preview
 from geoseg.export.reading import read_areas, read_objects
 from geoseg.export.record import peak_memory_bytes, versions, write_areas_csv, write_record
@@ -7,6 +8,7 @@ from geoseg.export.style import polygon_qml
 from geoseg.export.vector import FORMATS, write_polygons
 
 __all__ = [
+    "FIBOA_SUFFIX",
     "FORMATS",
     "peak_memory_bytes",
     "polygon_qml",
@@ -14,6 +16,7 @@ __all__ = [
     "read_objects",
     "versions",
     "write_areas_csv",
+    "write_fiboa",
     "write_polygons",
     "write_preview",
     "write_record",

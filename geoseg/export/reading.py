@@ -21,7 +21,7 @@ def read_areas(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd
     Parameters
     ----------
     path
-        Any vector file that GDAL reads.
+        Any vector file that GDAL reads, or GeoParquet.
     layer
         The layer's name; None where there is only one.
 
@@ -55,7 +55,7 @@ def read_objects(path: str | os.PathLike[str], *, layer: str | None = None) -> g
     Parameters
     ----------
     path
-        Any vector file that GDAL reads.
+        Any vector file that GDAL reads, or GeoParquet.
     layer
         The layer's name; None where there is only one.
 
@@ -84,6 +84,8 @@ def _read(path: str | os.PathLike[str], layer: str | None, *, what: str) -> gpd.
     source = Path(path)
     if not source.exists():
         raise OptionError(f"{what} are read from a vector file, but {source} is not there. Check the path.")
+    if source.suffix.lower() in (".parquet", ".geoparquet"):
+        return _read_parquet(source, layer, what)
     try:
         found = pyogrio.list_layers(source)
         spatial = [str(name) for name, kind in found if kind is not None]
@@ -95,5 +97,17 @@ def _read(path: str | os.PathLike[str], layer: str | None, *, what: str) -> gpd.
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, UnicodeDecodeError) as error:
         raise OptionError(
             f"{what} are read from a vector file, but {source} cannot be read as one: {error}. Give a GeoPackage, a "
-            "GeoJSON or a Shapefile."
+            "GeoJSON, GeoParquet or a Shapefile."
+        ) from error
+
+
+def _read_parquet(source: Path, layer: str | None, what: str) -> gpd.GeoDataFrame:
+    if layer is not None:
+        raise OptionError(f"GeoParquet has no layers, but {layer!r} of {source} is asked for. Leave it out.")
+    try:
+        return gpd.read_parquet(source)
+    except (ValueError, OSError) as error:  # pyarrow's own among them
+        raise OptionError(
+            f"{what} are read from a vector file, but {source} cannot be read as one: {error}. Give GeoParquet, or a "
+            "GeoPackage."
         ) from error

@@ -49,15 +49,15 @@ class Stream:
     crs
         Polygons are moved to this CRS; None = they stay in theirs.
     multi
-        Whether all shapes are MultiPolygons; otherwise they are Polygons.
+        Whether all shapes are MultiPolygons (True) or Polygons (False); None = they stay what they are.
     """
 
     def __init__(
-        self, batches: Iterable[gpd.GeoDataFrame] | Iterable[pa.Table], *, crs: pyproj.CRS | None, multi: bool
+        self, batches: Iterable[gpd.GeoDataFrame] | Iterable[pa.Table], *, crs: pyproj.CRS | None, multi: bool | None
     ) -> None:
         rest = iter(batches)
         first = next(rest, None)
-        self.kind = "MultiPolygon" if multi else "Polygon"
+        self.kind = {True: "MultiPolygon", False: "Polygon", None: "Polygon or MultiPolygon"}[multi]
         self.columns = {name: _arrow_type(name, first) for name in _names(first)}
         self._batches: Iterable[Any] = chain([] if first is None else [first], rest)
         self._source = None if first is None else _crs_of(first)
@@ -151,7 +151,7 @@ class Stream:
         """The geometries, all of the layer's one type: a layer of mixed types is trouble in most programs."""
         kinds = shapely.get_type_id(shapes)
         single = kinds == shapely.GeometryType.POLYGON
-        fit = single | (kinds == shapely.GeometryType.MULTIPOLYGON) if self.kind == "MultiPolygon" else single
+        fit = single if self.kind == "Polygon" else single | (kinds == shapely.GeometryType.MULTIPOLYGON)
         if not fit.all():
             raise OptionError(
                 f"This layer is one of type {self.kind}, but it got a {shapes[~fit][0].geom_type}. "

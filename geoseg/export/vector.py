@@ -63,8 +63,11 @@ _CONFIG = {
 }
 """Settings of GDAL for GeoPackages, where the user has made none."""
 
-_GROUP_ROWS = 65_536
+GROUP_ROWS = 65_536
 """Polygons in a row group of GeoParquet."""
+
+WRITER: dict[str, Any] = {"compression": "zstd", "store_schema": False}
+"""Settings of pyarrow for GeoParquet. A schema of Arrow's own would hide from pyarrow what is said at the end."""
 
 # Whatever GDAL has to say about writing. (Full disks among it: it cleans up before it tells.)
 _DRIVER_ERRORS = (
@@ -237,21 +240,25 @@ def _write_parquet(stream: Stream, path: Path) -> None:
     from pyarrow import parquet
 
     schema = stream.schema()
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for table in stream.tables(_GROUP_ROWS):
+    with parquet.ParquetWriter(path, schema, **WRITER) as writer:
+        for table in stream.tables(GROUP_ROWS):
             # In one piece: pages end where pieces do.
-            writer.write_table(table.combine_chunks(), row_group_size=_GROUP_ROWS)
-        covering = {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}
-        column: dict[str, Any] = {
-            "encoding": "WKB",
-            "geometry_types": [stream.kind],
-            "crs": None if stream.crs is None else pyproj.CRS.from_user_input(_crs_text(stream.crs)).to_json_dict(),
-            "covering": {"bbox": covering},
-        }
-        if np.isfinite(stream.bounds).all():
-            column["bbox"] = stream.bounds
-        geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-        writer.add_key_value_metadata({"geo": json.dumps(geo)})
+            writer.write_table(table.combine_chunks(), row_group_size=GROUP_ROWS)
+        writer.add_key_value_metadata({"geo": json.dumps(geo_metadata(stream, [stream.kind]))})
+
+
+def geo_metadata(stream: Stream, kinds: list[str]) -> dict[str, Any]:
+    """What GeoParquet says of a file, when all polygons have passed; `kinds` are their types."""
+    covering = {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}
+    column: dict[str, Any] = {
+        "encoding": "WKB",
+        "geometry_types": kinds,
+        "crs": None if stream.crs is None else pyproj.CRS.from_user_input(_crs_text(stream.crs)).to_json_dict(),
+        "covering": {"bbox": covering},
+    }
+    if np.isfinite(stream.bounds).all():
+        column["bbox"] = stream.bounds
+    return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
 def _shapefile_guard() -> Callable[[pa.Table], None]:
