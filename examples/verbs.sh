@@ -18,6 +18,8 @@ geoseg vectorize map/classes.tif --out parcels.parquet --confidence map/confiden
 geoseg vectorize map/classes.tif --out houses.gpkg --classes building --min-area 20m2 --regularize
 geoseg vectorize demo/truth.tif --out true_houses.gpkg --classes 0   # buildings, as they were drawn
 geoseg assess houses.gpkg true_houses.gpkg --out accuracy  # found, missed and false ones
+geoseg map demo/scene.tif --model buildings-aerial --out buildings --simplify 1px --regularize  # each building once
+geoseg map demo/scene.tif --model landcover-aerial --objects building --split 3px --out regions  # objects of a class
 geoseg vectorize map/classes.tif --out clipped.fgb --clip houses.gpkg --split grid --max-vertices 500
 geoseg map demo/scene.tif --out sieved --min-area 20m2 --simplify 1px
 if "$(dirname "$(command -v geoseg)")/python" -c "import onnx, onnxruntime" 2>/dev/null; then  # pip install 'geoseg[onnx]'

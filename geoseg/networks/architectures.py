@@ -114,8 +114,9 @@ class _TimmPyramid(torch.nn.Module):
         from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
         super().__init__()
-        self.body = timm.create_model(name, features_only=True, in_chans=bands, out_indices=(1, 2, 3, 4))
-        self.fpn = FeaturePyramidNetwork(self.body.feature_info.channels(), channels, LastLevelMaxPool())
+        body: Any = timm.create_model(name, features_only=True, in_chans=bands, out_indices=(1, 2, 3, 4))
+        self.body = body
+        self.fpn = FeaturePyramidNetwork(body.feature_info.channels(), channels, LastLevelMaxPool())
         self.out_channels = channels
 
     def forward(self, tiles: torch.Tensor) -> dict[str, torch.Tensor]:

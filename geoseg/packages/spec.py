@@ -100,7 +100,7 @@ class ModelSpec:
     description: str = ""
     """What the model is good for, in a sentence or two."""
     accuracy: Mapping[str, float] = field(default_factory=dict)
-    """Measured figures, as the model card gives them (``mIoU`` and one IoU per class name)."""
+    """Measured figures, as the card gives them: ``mIoU`` and one IoU by class name; of objects ``F1``, ``PQ``."""
     artifact: str = "safetensors"
     """Kind of the weights: ``safetensors`` (for a named architecture), ``onnx``, ``torch.export``, ``torchscript``."""
     temperature: float = 1.0
