@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -245,6 +246,33 @@ def test_what_does_not_go_together(fields: Path) -> None:
         geoseg.detect(scene, model_of(), split="0.2px")
     with pytest.raises(MismatchError, match="--objects building"):
         geoseg.detect(scene, model_of(COVER))
+
+
+@pytest.mark.parametrize(("name", "tta"), [("tiny × d4", "d4"), ("tiny + other", None), ("tiny + other × d4", "d4")])
+def test_turned_models_and_ensembles_of_boundaries(tmp_path: Path, name: str, tta: str | None) -> None:
+    """Probabilities are averaged first, and objects are made of that map, by the rules of the first package."""
+    import geoseg.synthetic
+    from geoseg.networks import load_together
+
+    scene = geoseg.synthetic.write_scene(tmp_path / "scene.tif", shape=(150, 170))
+    classes = tuple(ClassInfo(value, name) for value, name in enumerate(("ground", "house", "house boundary")))
+    spec = replace(TINY, classes=classes, decoding="boundary", grow_px=1, borders="gap", min_score=0)
+    first = write_package(tmp_path / "first", spec, seed=1)
+    second = write_package(tmp_path / "second", replace(spec, name="other", grow_px=9, borders="shared"), seed=2)
+    packages = f"{first},{second}" if "other" in name else str(first)
+    command = ["map", str(scene), "--model", packages, *(["--tta", tta] if tta else []), "--device", "cpu"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--out", str(tmp_path / "out"), "--block", "70"])
+    together = load_together(packages, tta=tta, device="cpu")
+    cover = geoseg.classify(geoseg.open_scene(scene), together)["class"].to_numpy()
+    with rasterio.open(tmp_path / "out/objects.tif") as file:
+        ids = file.read(1)
+    assert np.array_equal(ids, label_regions(cover, grow_px=1, borders="gap"))
+    assert ids.max() == len(gpd.read_file(tmp_path / "out/polygons.gpkg", layer="polygons")) > 5
+    alone = geoseg.classify(geoseg.open_scene(scene), geoseg.load_model(first, device="cpu"))["class"].to_numpy()
+    assert (cover != alone).mean() > 0.01
+    model = json.loads((tmp_path / "out/run.json").read_text())["model"]
+    assert (model["name"], model["sha256"]) == (name, together.spec.sha256)
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

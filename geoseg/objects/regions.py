@@ -14,7 +14,7 @@ What a pixel gets depends on ground no farther than a halo, or on sums over whol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -175,31 +175,16 @@ def mark(rules: Rules, tiling: Tiling, block: Block, kinds: Read, percent: np.nd
     grow(grown, ground, rules.back_px, False)
     own, labels = np.ascontiguousarray(ground[within]), grown[within]
     pieces, count = label(np.where(labels == 0, own, np.uint8(0)))
-    touching, sides = _contacts(pieces, grown, window, within)
+    pairs = contacts(pieces, grown, within[0].start, within[1].start)
+    touching, sides = (found.astype(np.int64) for found in np.unique(pairs, axis=0, return_counts=True))
     seeded = len(names) - 1
-    labels = np.where(pieces > 0, pieces + np.uint32(seeded), labels)
-    marked = _patches(tiling, block, (labels, seeded + count), own, percent)
+    np.add(pieces, np.uint32(seeded), out=labels, where=pieces > 0)
+    del pieces
+    marked = _patches(tiling, block, (np.ascontiguousarray(labels), seeded + count), own, percent)
     seed = np.concatenate([names[1:].astype(np.int64) - 1, np.full(count, -1)])
     touching[:, 0] += seeded - 1
     touching[:, 1] = names[touching[:, 1]].astype(np.int64) - 1
     return replace(marked, seed=seed, touching=touching, sides=sides).without_empty()
-
-
-def _contacts(
-    pieces: np.ndarray,
-    grown: np.ndarray,
-    window: tuple[slice, slice],
-    within: tuple[slice, slice],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which pieces touch which seeds, and along how many sides of pixels."""
-    rim = [
-        (int(part.start == 0), int(span.stop - span.start == part.stop))
-        for part, span in zip(within, window, strict=True)
-    ]
-    near = tuple(slice(max(part.start - 1, 0), part.stop + 1) for part in within)
-    around = np.pad(grown[near], rim)
-    pairs, sides = np.unique(contacts(pieces, around), axis=0, return_counts=True)
-    return pairs.astype(np.int64), sides.astype(np.int64)
 
 
 def _patches(
@@ -226,23 +211,35 @@ def survey_of(tiling: Tiling, block: Block, load: Load) -> Survey:
 
 
 def assemble(tiling: Tiling, of_block: Callable[[Block, slice, slice], np.ndarray], dtype: type) -> Read:
-    """Reads windows of the whole scene, given what reads those of a block."""
-    side = tiling.block_px
+    """Reads windows of the whole scene, given what reads those of a block, each as an array of its own."""
 
     def read(rows: slice, cols: slice) -> np.ndarray:
+        parts = list(_parts(tiling, rows, cols))
+        if len(parts) == 1:  # not twice in memory: one block may be the whole scene
+            [(block, _, there)] = parts
+            return of_block(block, *there)
         out = np.empty((rows.stop - rows.start, cols.stop - cols.start), dtype)
-        for row in range(rows.start // side, (rows.stop - 1) // side + 1):
-            for col in range(cols.start // side, (cols.stop - 1) // side + 1):
-                block = block_at(tiling, row, col)
-                here, there = [], []
-                for span, edge in ((rows, block.rows), (cols, block.cols)):
-                    start, stop = max(span.start, edge[0]), min(span.stop, edge[1])
-                    here.append(slice(start - span.start, stop - span.start))
-                    there.append(slice(start - edge[0], stop - edge[0]))
-                out[here[0], here[1]] = of_block(block, there[0], there[1])
+        for block, here, there in parts:
+            out[here] = of_block(block, *there)
         return out
 
     return read
+
+
+def _parts(
+    tiling: Tiling, rows: slice, cols: slice
+) -> Iterator[tuple[Block, tuple[slice, slice], tuple[slice, slice]]]:
+    """The blocks in a window, and where each part lies in the window and in its block."""
+    side = tiling.block_px
+    for row in range(rows.start // side, (rows.stop - 1) // side + 1):
+        for col in range(cols.start // side, (cols.stop - 1) // side + 1):
+            block = block_at(tiling, row, col)
+            here, there = [], []
+            for span, edge in ((rows, block.rows), (cols, block.cols)):
+                start, stop = max(span.start, edge[0]), min(span.stop, edge[1])
+                here.append(slice(start - span.start, stop - span.start))
+                there.append(slice(start - edge[0], stop - edge[0]))
+            yield block, (here[0], here[1]), (there[0], there[1])
 
 
 def numbers_in(tiling: Tiling, lookup: Lookup, load: Load) -> Read:
@@ -263,10 +260,10 @@ def blocks_across(tiling: Tiling) -> int:
 def paint(rules: Rules, tiling: Tiling, block: Block, kinds: Read, objects: Read) -> np.ndarray:
     """uint32 (row, col): number of the object at each pixel of a block, from 1 on, 0 = none.
 
-    `objects` reads those numbers of what is inside objects, and `kinds` the ground.
+    `objects` reads those numbers of what is inside objects, as an array that may be changed, and `kinds` the ground.
     """
     window, within = window_around(tiling, block, rules.paint_halo_px)
-    numbers = np.array(objects(*window), order="C")
+    numbers = objects(*window)
     if rules.grow_px:
         ground = np.ascontiguousarray(kinds(*window))
         if rules.borders == "gap":
@@ -344,7 +341,8 @@ def label_regions(
     }.__getitem__
     lookup, _ = number([survey_of(tiling, block, patches_of) for block in blocks], across)
     objects = numbers_in(tiling, lookup, patches_of)
-    out = np.empty(classes.shape, np.uint32)
-    for block in blocks:
-        out[slice(*block.rows), slice(*block.cols)] = paint(rules, tiling, block, kinds, objects)
-    return out
+
+    def painted(block: Block, rows: slice, cols: slice) -> np.ndarray:
+        return paint(rules, tiling, block, kinds, objects)[rows, cols]
+
+    return assemble(tiling, painted, np.uint32)(slice(0, classes.shape[0]), slice(0, classes.shape[1]))

@@ -38,10 +38,10 @@ class Runs:
     def of(cls, array: np.ndarray) -> Runs:
         """From an array."""
         flat = array.ravel()
-        starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-        if flat.size:
-            starts = np.concatenate([[0], starts])
-        return cls((array.shape[0], array.shape[1]), starts.astype(np.int64), flat[starts])
+        begins = np.ones(flat.size, bool)
+        np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+        starts = np.flatnonzero(begins).astype(np.int64, copy=False)
+        return cls((array.shape[0], array.shape[1]), starts, flat[starts])
 
     def window(self, rows: slice, cols: slice) -> np.ndarray:
         """The values of a window, (row, col)."""

@@ -233,7 +233,7 @@ def _reach(labels, other, distance, row, col, label, step, queue, given, end):
 
 
 @inner
-def _touch(pieces, around, found):
+def _touch(pieces, around, top, left, found):
     """Fills in what `contacts` gives, as far as there is room; and counts."""
     height, width = pieces.shape
     count = 0
@@ -241,7 +241,8 @@ def _touch(pieces, around, found):
         for col in range(width):
             if pieces[row, col]:
                 for way in range(4):
-                    other = around[row + 1 + _ROW_STEPS[way], col + 1 + _COL_STEPS[way]]
+                    r, c = top + row + _ROW_STEPS[way], left + col + _COL_STEPS[way]
+                    other = around[r, c] if 0 <= r < around.shape[0] and 0 <= c < around.shape[1] else np.uint32(0)
                     if other:
                         if count < len(found):
                             found[count, 0], found[count, 1] = pieces[row, col], other
@@ -250,13 +251,13 @@ def _touch(pieces, around, found):
 
 
 @entry
-def contacts(pieces, around):
+def contacts(pieces, around, top, left):
     """Where pieces touch something else: one (piece, other) for each side of a pixel, uint32 (side, 2).
 
-    `around` is uint32 with a rim of one pixel more than `pieces`; 0 is nothing in both.
+    In `around`, which is uint32 as well, `pieces` begins at this row and column; 0 is nothing in both.
     """
-    found = np.empty((_touch(pieces, around, np.empty((0, 2), np.uint32)), 2), np.uint32)
-    _touch(pieces, around, found)
+    found = np.empty((_touch(pieces, around, top, left, np.empty((0, 2), np.uint32)), 2), np.uint32)
+    _touch(pieces, around, top, left, found)
     return found
 
 

@@ -1,8 +1,4 @@
-"""A class map → a layer of polygons: sieved, traced, simplified, squared, cut, and in memory or in a file.
-
-This is the way of `geoseg vectorize`, and the last part of `geoseg map`. Each step takes batches and gives batches, so
-memory does not grow with the map (except where buildings are squared: then all polygons are there at once).
-"""
+"""The steps from a class map to a layer, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -10,80 +6,22 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, overload
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 import xarray as xr
 
 from geoseg import export, polygons
-from geoseg.areas import PixelAreas, class_areas, with_no_data_row
+from geoseg.areas import PixelAreas, class_areas
 from geoseg.classmap import classes_of, geobox_of
 from geoseg.errors import OptionError
+from geoseg.layer.cuts import Cuts
+from geoseg.layer.tally import Tally
 from geoseg.polygons import regularize as square
 from geoseg.units import Area, Length
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-__all__ = ["Cuts", "Layer", "iter_layer", "vectorize", "write_layer"]
-
-_TILE_PX = 2048
-_Batch = TypeVar("_Batch", gpd.GeoDataFrame, "pa.Table")
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """How the polygons of a layer are cut."""
-
-    clip: str | os.PathLike[str] | gpd.GeoDataFrame | None = None
-    """The area to keep: polygons, or a file of them."""
-    split: str | os.PathLike[str] | gpd.GeoDataFrame | None = None
-    """``"grid"`` (tiles of 2048 pixels), or zones: polygons, or a file of them."""
-    zone_column: str | None = None
-    """The column with the names of zones; needed where there are several."""
-    max_vertices: int | None = None
-    """Polygons with more vertices are halved."""
-
-    def __post_init__(self) -> None:
-        for name in ("clip", "split"):
-            area = getattr(self, name)
-            if isinstance(area, str | os.PathLike) and not (name == "split" and area == "grid"):
-                object.__setattr__(self, name, export.read_areas(area))
-        if self.zone_column is not None and not isinstance(self.split, gpd.GeoDataFrame):
-            raise OptionError(
-                f"--zone-column names a column of zones, but --split is {self.split or 'not given'}. Give --split "
-                "zones.gpkg, or leave it out."
-            )
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is cut."""
-        return any(option is not None for option in (self.clip, self.split, self.max_vertices))
-
-    def apply(self, batches: Iterable[gpd.GeoDataFrame], grid: Any) -> Iterable[gpd.GeoDataFrame]:
-        """The pieces of polygons, batch by batch."""
-        if self.clip is not None:
-            batches = polygons.clip(batches, self.clip, grid)
-        if isinstance(self.split, gpd.GeoDataFrame):
-            batches = polygons.split_by_zones(batches, self.split, grid, column=self._zone_column())
-        elif self.split is not None:
-            batches = polygons.split_by_grid(batches, grid, side_px=_TILE_PX)
-        if self.max_vertices is not None:
-            batches = polygons.limit_vertices(batches, grid, max_vertices=self.max_vertices)
-        return batches
-
-    def _zone_column(self) -> str:
-        assert isinstance(self.split, gpd.GeoDataFrame)
-        columns = [str(name) for name in self.split.columns.drop(self.split.geometry.name)]
-        if self.zone_column is not None or len(columns) == 1:
-            return self.zone_column or columns[0]
-        raise OptionError(
-            f"Zones need one column with their names, but there are {', '.join(columns) or 'none'}. Choose with "
-            "--zone-column."
-        )
-
+__all__ = ["Layer", "iter_layer", "vectorize", "write_layer"]
 
 _NO_CUTS = Cuts()
 
@@ -189,7 +127,7 @@ def write_layer(
     outlines = polygons.Outlines(*(options.get(name, default) for name, default in _OUTLINES.items()))
     grid = geobox_of(class_map)
     outlines.check(grid)
-    tally = _Tally(class_areas(class_map) if areas is None else areas, PixelAreas(grid).unit_m2)
+    tally = Tally(class_areas(class_map) if areas is None else areas, PixelAreas(grid).unit_m2)
     multi = cuts.any or outlines.connectivity == 8
     fields = target.name.lower().endswith(export.FIBOA_SUFFIX)
     batches: Any
@@ -239,74 +177,6 @@ class Layer:
                 f"of no class changed by more than {abs(change):.2%} ({name})."
             )
         return [*lines, f"{self.polygons:,} polygons are in {self.path}."]
-
-
-class _Tally:
-    """What can be said of a layer when its polygons have passed by: the areas after sieving, and what changed."""
-
-    def __init__(self, table: pd.DataFrame, unit_m2: float) -> None:
-        self.table = table
-        self.unit_m2 = unit_m2
-        self.rows = 0
-        self._written_m2: dict[int, float] = {}
-        self._pixels: dict[int, int] = {}
-        self._units: dict[int, int] = {}
-        self._drawn_m2: dict[int, float] = {}
-
-    def count(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
-        """Count polygons as they are traced."""
-        for batch in batches:
-            area_m2 = np.asarray(batch["area_m2"])
-            drawn = "area_change" in (batch.columns if isinstance(batch, gpd.GeoDataFrame) else batch.column_names)
-            _add(self._pixels, batch, np.asarray(batch["pixels"]))
-            # Whole numbers, so that no sum depends on how polygons are divided into batches.
-            _add(self._units, batch, np.rint(area_m2 / self.unit_m2).astype("int64"))
-            _add(self._drawn_m2, batch, area_m2 * (1 + np.asarray(batch["area_change"])) if drawn else area_m2)
-            yield batch
-
-    def count_rows(self, batches: Iterable[_Batch]) -> Iterator[_Batch]:
-        """Count polygons as they are written."""
-        for batch in batches:
-            self.rows += len(batch)
-            _add(self._written_m2, batch, np.asarray(batch["area_m2"]))
-            yield batch
-
-    def changes(self) -> dict[str, float]:
-        """By how much each class's area changed."""
-        names = dict(zip(self.table["class"], self.table["class_name"], strict=True))
-        return {
-            names.get(value, f"class {value}"): self._drawn_m2[value] / (units * self.unit_m2) - 1
-            for value, units in sorted(self._units.items())
-        }
-
-    def result(self) -> pd.DataFrame:
-        """The table of areas, with its row of no data."""
-        table = self.table.copy()  # with its attrs: what has no data is not sieved
-        pixels, units = (
-            np.array([sums.get(value, 0) for value in table["class"]], "int64") for sums in (self._pixels, self._units)
-        )
-        if (pixels != table["pixels"].to_numpy()).any():
-            area_m2 = units * self.unit_m2
-            table["pixels"], table["area_m2"], table["area_ha"] = pixels, area_m2, area_m2 / 1e4
-            table["share"] = area_m2 / area_m2.sum()
-        return with_no_data_row(table)
-
-    def clipped(self) -> pd.DataFrame:
-        """The table of areas of what was written: without pixels, which are not divided, and the row of no data."""
-        area_m2 = np.array([self._written_m2.get(value, 0.0) for value in self.table["class"]])
-        total_m2 = area_m2.sum()
-        return self.table[["class", "class_name"]].assign(
-            area_m2=area_m2, area_ha=area_m2 / 1e4, share=area_m2 / total_m2 if total_m2 else 0.0
-        )
-
-
-def _add(sums: dict[int, Any], batch: gpd.GeoDataFrame | pa.Table, amounts: np.ndarray) -> None:
-    """Add amounts to the sum of each class."""
-    values, places = np.unique(np.asarray(batch["class"]), return_inverse=True)
-    parts = np.zeros(len(values), amounts.dtype)
-    np.add.at(parts, places, amounts)
-    for value, part in zip(values.tolist(), parts.tolist(), strict=True):
-        sums[value] = sums.get(value, 0) + part
 
 
 @overload

@@ -1,10 +1,4 @@
-"""True areas: how many square metres of the ellipsoid each pixel covers, and each class of a map.
-
-A pixel of EPSG:4326 shrinks towards the poles, one of EPSG:3857 covers a quarter of its nominal area at 60°
-north, and a UTM pixel is off by up to 0.2 %. `PixelAreas` knows the area of every pixel of any grid, and
-`class_areas` sums them by class. Areas are summed as integers, so a sum never depends on the order or on
-the chunks.
-"""
+"""How many square metres of the ellipsoid each pixel of a grid covers."""
 
 from __future__ import annotations
 
@@ -13,24 +7,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import xarray as xr
-from numba import njit
 from odc.geo.geobox import GeoBox
 
-from geoseg.classes import NODATA
-from geoseg.classmap import class_names, geobox_of, iter_strips, nodata_of
+from geoseg.areas.rows import add_runs, row_area_units
 from geoseg.ellipsoid import Panels, has_equal_rows, plain_crs, row_areas, row_panels, row_steps, sample_panels
-from geoseg.errors import SceneError
 
-__all__ = ["PixelAreas", "class_areas", "column_area_units", "row_area_units", "with_no_data_row"]
+__all__ = ["PixelAreas"]
 
 _PANEL_TOLERANCE = 1e-9
 _PIXEL_TOLERANCE = 5e-8  # relative, of a pixel between two knots (the total between them is exact)
 _LENGTH_TOLERANCE = 2e-6
 _MAX_LENGTHS = 1024  # places along one axis of the grid of lengths
 _WORST_PLACE = (1 - 3**-0.5) / 2  # where a quadratic that keeps both ends and the mean errs most
-_MAX_CLASS_RANGE = 1 << 20
 
 
 class PixelAreas:
@@ -169,7 +157,7 @@ class PixelAreas:
         (array([7]), array([1]), array([1.2305e+10]))
         """
         pixels, units = np.zeros((2, int(ids.max(initial=0)) + 1), np.int64)
-        _add_runs(ids, col, *self.table(row, row + len(ids)), self.unit_m2, pixels, units)
+        add_runs(ids, col, *self.table(row, row + len(ids)), self.unit_m2, pixels, units)
         found = np.flatnonzero(pixels[1:]) + 1
         return found, pixels[found], units[found]
 
@@ -242,170 +230,6 @@ def _choose_knots(panels: Panels, width: int) -> tuple[np.ndarray, np.ndarray, n
         if length.max() == 1 or (error <= _PIXEL_TOLERANCE * total[:, 0] / length).all():
             return knots, density, total
         pieces *= 2
-
-
-@njit(nogil=True, cache=True)
-def column_area_units(column, knots, row_coefs, unit_m2):  # type: ignore[no-untyped-def]
-    """The area of a row from column 0 to the lattice column ``column``, in integers of ``unit_m2``.
-
-    ``knots`` and ``row_coefs = coefs[r]`` come from `PixelAreas.table`.
-    """
-    piece = len(knots) - 2
-    if knots[piece] > column:  # binary search for the last knot at or before the column
-        low = 0
-        while piece - low > 1:
-            middle = (low + piece) // 2
-            if knots[middle] <= column:
-                low = middle
-            else:
-                piece = middle
-        piece = low
-    t = float(column - knots[piece])
-    c = row_coefs[piece]
-    area = c[0] + t * (c[1] + t * (c[2] + t * c[3]))
-    return np.int64(np.rint(area / unit_m2))
-
-
-@njit(nogil=True, cache=True)
-def row_area_units(columns, knots, row_coefs, unit_m2):  # type: ignore[no-untyped-def]
-    """`column_area_units` for an array of lattice columns: int64, the same shape (n,)."""
-    units = np.empty(len(columns), dtype=np.int64)
-    for index in range(len(columns)):
-        units[index] = column_area_units(columns[index], knots, row_coefs, unit_m2)
-    return units
-
-
-@njit(nogil=True, cache=True)
-def _add_runs(bins, left, knots, coefs, unit_m2, pixels, units):  # type: ignore[no-untyped-def]
-    """Add the pixels and the integer area of each run of equal bins, which begin at the grid's column ``left``, to
-    ``pixels`` and ``units``."""
-    height, width = bins.shape
-    for row in range(height):
-        start = 0
-        before = column_area_units(left, knots, coefs[row], unit_m2)
-        while start < width:
-            value = bins[row, start]
-            stop = start + 1
-            while stop < width and bins[row, stop] == value:
-                stop += 1
-            after = column_area_units(left + stop, knots, coefs[row], unit_m2)
-            pixels[value] += stop - start
-            units[value] += after - before
-            start, before = stop, after
-
-
-def class_areas(class_map: xr.DataArray) -> pd.DataFrame:
-    """The pixels and the true area of each class of a map.
-
-    Parameters
-    ----------
-    class_map
-        Any categorical map with a grid: (row, col) integers, or floats with whole values and NaN; numpy or
-        Dask. It is read once, strip by strip.
-
-    Returns
-    -------
-    DataFrame
-        ``class, class_name, pixels, area_m2, area_ha, share`` in order of class; share is of the valid area,
-        0..1. Every class of the legend has a row, also without a pixel; a value that the legend lacks is
-        called "class N". Pixels without a class stand apart: ``table.attrs["invalid_pixels"]`` and
-        ``table.attrs["invalid_area_m2"]`` (`with_no_data_row` puts them into a last row, for files).
-
-    Raises
-    ------
-    SceneError
-        No CRS or grid, fractions instead of classes, or more than a million different values.
-
-    Examples
-    --------
-    >>> from geoseg.classes import ClassInfo
-    >>> from geoseg.classmap import class_map
-    >>> grid = GeoBox.from_bbox((0, 0, 2, 1), "EPSG:4326", resolution=1)
-    >>> legend = [ClassInfo(0, "land"), ClassInfo(1, "water")]
-    >>> table = class_areas(class_map(np.array([[1, 255]], np.uint8), grid, legend))
-    >>> table[["class_name", "pixels", "share"]].values.tolist()
-    [['land', 0, 0.0], ['water', 1, 1.0]]
-    >>> table.attrs["invalid_pixels"]
-    1
-    """
-    areas = PixelAreas(geobox_of(class_map))
-    names = class_names(class_map)
-    nodata = nodata_of(class_map)
-    pixels: dict[int, int] = {}
-    units: dict[int, int] = {}
-    invalid_pixels = invalid_units = 0
-    rows = 512 if class_map.dtype == np.uint8 else 64  # wider types are copied as int64
-    for row0, strip in iter_strips(class_map, rows=rows):
-        bins, lowest, size = _as_bins(strip, nodata)
-        counts, sums = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
-        knots, coefs = areas.table(row0, row0 + len(strip))
-        _add_runs(bins, 0, knots, coefs, areas.unit_m2, counts, sums)
-        invalid_pixels += int(counts[-1])
-        invalid_units += int(sums[-1])
-        for index in np.flatnonzero(counts[:-1]):
-            value = int(index) + lowest
-            pixels[value] = pixels.get(value, 0) + int(counts[index])
-            units[value] = units.get(value, 0) + int(sums[index])
-    valid_units = sum(units.values())
-    records = []
-    for value in sorted((set(names) - {nodata}) | set(pixels)):
-        area_m2 = units.get(value, 0) * areas.unit_m2
-        share = units.get(value, 0) / valid_units if valid_units else 0.0
-        name = names.get(value, f"class {value}")
-        records.append((value, name, pixels.get(value, 0), area_m2, area_m2 / 1e4, share))
-    table = pd.DataFrame(records, columns=["class", "class_name", "pixels", "area_m2", "area_ha", "share"])
-    table = table.astype(
-        {"class": "int64", "pixels": "int64", "area_m2": "float64", "area_ha": "float64", "share": "float64"}
-    )
-    table.attrs["invalid_pixels"] = invalid_pixels
-    table.attrs["invalid_area_m2"] = invalid_units * areas.unit_m2
-    return table
-
-
-def with_no_data_row(table: pd.DataFrame) -> pd.DataFrame:
-    """The table of `class_areas` with the invalid pixels as a last row, as it is written to files.
-
-    That row has class 255, the name "(no data)" and no share, and is there also when it counts 0 pixels.
-
-    >>> table = pd.DataFrame({"class": [1], "class_name": ["water"], "pixels": [3], "area_m2": [30.0],
-    ...                       "area_ha": [0.003], "share": [1.0]})
-    >>> table.attrs.update(invalid_pixels=2, invalid_area_m2=20.0)
-    >>> with_no_data_row(table)[["class", "class_name", "pixels"]].values.tolist()
-    [[1, 'water', 3], [255, '(no data)', 2]]
-    """
-    area_m2 = table.attrs["invalid_area_m2"]
-    result = table.copy()
-    result.loc[len(result)] = [
-        255,
-        "(no data)",
-        table.attrs["invalid_pixels"],
-        area_m2,
-        area_m2 / 1e4,
-        np.nan,
-    ]
-    return result
-
-
-def _as_bins(strip: np.ndarray, nodata: int | None) -> tuple[np.ndarray, int, int]:
-    """The strip with its lowest value as bin 0 and nodata as the last bin; that value; the number of bins."""
-    if strip.dtype == np.uint8 and nodata == NODATA:
-        return strip, 0, 256
-    valid = np.isfinite(strip) if nodata is None else np.isfinite(strip) & (strip != nodata)
-    if not valid.any():
-        return np.zeros(strip.shape, dtype=np.int64), 0, 1
-    if strip.dtype.kind == "f" and (strip[valid] != np.rint(strip[valid])).any():
-        raise SceneError(
-            "Areas by class need whole numbers, but the map holds fractions. Give a class map, not a measurement."
-        )
-    lowest, highest = (int(edge) for edge in (strip[valid].min(), strip[valid].max()))
-    if highest - lowest >= _MAX_CLASS_RANGE:
-        raise SceneError(
-            f"A class map has few different values, but this one goes from {lowest} to {highest}. "
-            "Give a class map, not a measurement or a map of object ids."
-        )
-    bins = np.where(valid, strip, lowest).astype(np.int64) - lowest
-    bins[~valid] = highest - lowest + 1
-    return bins, lowest, highest - lowest + 2
 
 
 def _bilinear(
