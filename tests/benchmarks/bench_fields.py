@@ -31,7 +31,8 @@ THEIRS = {
 }
 OURS: dict[str, dict[str, Any]] = {
     "geoseg": {},
-    "geoseg, split at necks": {"split_px": 1.0},
+    "geoseg, split at 1 px": {"split_px": 1.0},
+    "geoseg, split at 1.5 px": {"split_px": 1.5},
     "geoseg map, by blocks": {"map": True},
     "geoseg, without growing": {"grow_px": 0},
 }
