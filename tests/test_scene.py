@@ -430,6 +430,14 @@ def test_a_rewritten_file_is_not_read_through_an_old_handle(tmp_path):
     np.testing.assert_array_equal(values(open_scene(path)), BASE + 1)
 
 
+def test_open_handles_say_nothing_at_exit(tmp_path):
+    """Where something outlives geoseg's modules (as under pytest), rasterio 1.5 would find the handle still open."""
+    script = "import sys; from geoseg.scene import files; sys.kept = files._handle(sys.argv[1], None)"
+    path = write(tmp_path / "a.tif", BASE)
+    ended = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
 def test_describe_is_json(tmp_path):
     described = json.loads(json.dumps(open_scene(write(tmp_path / "a.tif", BASE), resolution=5).describe()))
     assert described["bands"] == ["band1", "band2"]
