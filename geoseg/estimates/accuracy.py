@@ -81,7 +81,8 @@ def estimate_accuracy(
     is a simple random sample. Units must have been drawn at random within each stratum.
 
     Intervals are the estimate ± z standard errors, z = 1.96 for 95 %, as in these papers, cut to what is possible:
-    0..1, and for an area 0 to the sum of the sizes. Where all units of a stratum are alike, its variance is estimated as 0.
+    0..1, and for an area 0 to the sum of the sizes. Where all units of a stratum are alike, its variance is estimated
+    as 0.
 
     A reference class that the map does not have is allowed: it has a row of zeros in the matrix, an area with its
     interval, a producer's accuracy of 0, and no user's accuracy (NaN).
