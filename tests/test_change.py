@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
 import rasterio.warp
 from hypothesis import given, settings
@@ -155,6 +156,35 @@ def test_any_two_grids_as_gdal_warps_them(transform, crs, shape) -> None:
     assert (before.values == common).all()
     assert (before.values != 255).sum() == (expected != 255).sum() > 1000  # nothing lies outside the common part
     assert ((after.values == 255) == (before.values == 255)).all()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("transform", "crs"),
+    [
+        (Affine(40_000, 0, -2e6, 0, -40_000, 2.1e6), "EPSG:3995"),  # over the pole
+        (Affine(10_000, 0, 2e5, 0, -10_000, 5e6), "EPSG:32660"),  # over the date line
+    ],
+)
+@pytest.mark.parametrize("world_first", [True, False])
+def test_over_the_pole_and_the_date_line_against_pyproj(transform, crs, world_first) -> None:
+    world = GeoBox.from_bbox((-180, -90, 180, 90), "EPSG:4326", resolution=1)
+    part = GeoBox((100, 100), transform, crs)
+    source, target = (world, part) if world_first else (part, world)
+    early = np.random.default_rng(8).choice(np.array([1, 2, 3], np.uint8), size=source.shape)
+    expected = np.full(target.shape, 255, np.uint8)
+    move = pyproj.Transformer.from_crs(target.crs.to_wkt(), source.crs.to_wkt(), always_xy=True)
+    for row, col in np.ndindex(*target.shape):
+        x, y = ~source.transform * move.transform(*(target.transform * (col + 0.5, row + 0.5)))
+        if 0 <= x < source.shape[1] and 0 <= y < source.shape[0]:
+            near = [abs(place - round(place)) < 1e-5 for place in (x, y)]
+            expected[row, col] = 0 if any(near) else early[int(y), int(x)]
+    before, _ = align(cover(early, on=source), cover(np.ones(target.shape, np.uint8), on=target))
+    offset = ~target.transform * before.odc.geobox.transform
+    row, col = round(offset.f), round(offset.c)
+    common = expected[row : row + before.shape[0], col : col + before.shape[1]]
+    assert ((before.values == common) | (common == 0)).all()
+    assert (before.values != 255).sum() == (expected != 255).sum() > 100
 
 
 def test_chunks_change_nothing_and_nothing_is_read_early(monkeypatch) -> None:

@@ -112,8 +112,9 @@ def _transformer(source: str, target: str) -> pyproj.Transformer:
 
 
 def _apply(move: Any, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """An affine transform of arrays."""
-    return move.a * x + move.b * y + move.c, move.d * x + move.e * y + move.f
+    """An affine transform of arrays; places that a projection lacks are infinite, and stay so or become NaN."""
+    with np.errstate(invalid="ignore"):
+        return move.a * x + move.b * y + move.c, move.d * x + move.e * y + move.f
 
 
 def _floor(places: np.ndarray, size: int) -> np.ndarray:
