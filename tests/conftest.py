@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["fiboa_validator.py"]  # runs in a Python of its own, with packages that are not here
+
 # Several thread pools on few cores slow each other down; tests that need more say so themselves.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
