@@ -75,7 +75,8 @@ def iter_objects(objects: xr.DataArray, table: pd.DataFrame, shapes: Shapes) -> 
     traced = iter_polygons(objects, simplify=shapes.simplify, smooth=shapes.smooth)
     if shapes.squared:
         frames = list(traced)
-        traced = iter([square(gpd.GeoDataFrame(pd.concat(frames, ignore_index=True), crs=frames[0].crs))])
+        squared = square(gpd.GeoDataFrame(pd.concat(frames, ignore_index=True), crs=frames[0].crs))
+        traced = iter([_inside(squared, geobox_of(objects).extent.geom)])
     open_px = table["pixels"].to_numpy(np.int64, copy=True)
     held: dict[int, list[Any]] = {}
     for regions in traced:
@@ -85,6 +86,17 @@ def iter_objects(objects: xr.DataArray, table: pd.DataFrame, shapes: Shapes) -> 
         yield _with_attributes(table.iloc[whole], geometry, regions.crs, grid)
     if open_px.any():
         raise BlockError(f"{np.count_nonzero(open_px)} objects are not what was counted. Run again with --overwrite.")
+
+
+def _inside(regions: gpd.GeoDataFrame, scene: Any) -> gpd.GeoDataFrame:
+    """Squared outlines end where the scene does: beyond its edge nothing is known."""
+    shapes = regions.geometry.to_numpy().copy()
+    beyond = ~shapely.covered_by(shapes, scene)
+    shapes[beyond] = shapely.intersection(shapes[beyond], scene)
+    pieces = regions.set_geometry(gpd.GeoSeries(shapes, index=regions.index, crs=regions.crs)).explode()
+    pieces = pieces[pieces.geom_type == "Polygon"]
+    pieces.loc[pieces.index.duplicated(), "pixels"] = 0  # counted with the first piece
+    return pieces.reset_index(drop=True)
 
 
 def _whole(

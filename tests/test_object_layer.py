@@ -15,7 +15,7 @@ from odc.geo.xr import wrap_xr
 
 from geoseg.areas import PixelAreas
 from geoseg.errors import BlockError
-from geoseg.object_layer import Shapes, iter_objects, large_enough
+from geoseg.object_layer import Shapes, _inside, iter_objects, large_enough
 from geoseg.polygons import batches
 
 GRID = GeoBox.from_bbox((500_000, 5_000_000, 500_060, 5_000_040), "EPSG:32632", resolution=2)
@@ -96,3 +96,16 @@ def test_objects_are_left_out_by_area_or_by_pixels() -> None:
     assert large_enough(table, "5px", GRID.crs).tolist() == [False, True]
     assert large_enough(table, "16m2", GRID.crs).tolist() == [True, True]
     assert large_enough(table, "0.002ha", GRID.crs).tolist() == [False, True]
+
+
+def test_squared_outlines_end_where_the_scene_does() -> None:
+    scene = shapely.box(0, 0, 10, 10)
+    bracket = shapely.Polygon([(8, 1), (12, 1), (12, 9), (8, 9), (8, 7), (11, 7), (11, 3), (8, 3)])  # open to the west
+    shapes = [shapely.box(1, 1, 3, 3), bracket]
+    regions = gpd.GeoDataFrame({"class": [1, 2], "pixels": [4, 9]}, geometry=shapes, crs="EPSG:32632")
+    found = _inside(regions, scene)
+    assert found["class"].tolist() == [1, 2, 2]
+    assert found["pixels"].tolist() == [4, 9, 0]
+    assert found.geometry.area.tolist() == [4, 4, 4]
+    assert found.geometry.within(scene).all()
+    assert found.geom_type.eq("Polygon").all()
