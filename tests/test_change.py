@@ -380,8 +380,8 @@ def test_clear_refusals() -> None:
         align(wrap_xr(BEFORE.astype(float), grid((3, 3))), cover(AFTER))
     with pytest.raises(OptionError, match=r"--loss.*'wood' is none; they are forest"):
         change_map(cover(BEFORE), cover(AFTER), loss="wood")
-    many = [ClassInfo(value, f"c{value}") for value in range(16)]
-    with pytest.raises(OptionError, match=r"have 16\. Merge"):
+    many = [ClassInfo(value, f"c{value}") for value in range(121)]
+    with pytest.raises(OptionError, match=r"have 121\. Merge"):
         change_map(cover(BEFORE, many), cover(AFTER, many))
     with pytest.raises(OptionError, match=r"lacks .*from"):
         change_table(pd.DataFrame({"area_ha": [1.0]}))
