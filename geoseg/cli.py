@@ -14,6 +14,7 @@ from rich.table import Table
 
 import geoseg
 from geoseg.cli_assess import assess
+from geoseg.cli_change import change
 from geoseg.cli_models import models_app
 from geoseg.cli_objects import block_of_objects, maps_objects, print_objects, refuse_for_objects
 from geoseg.cli_options import Debug, debugging
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.command("train")(train)
 app.command("assess")(assess)
+app.command("change")(change)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
@@ -323,6 +325,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _what_is_kept(arguments: list[str]) -> str:
+    if arguments[:1] == ["change"]:
+        return "Nothing is written."
     if arguments[:1] != ["train"]:
         return "Finished blocks are kept: run the same command again to go on."
     if "--few" in arguments:

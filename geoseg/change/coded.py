@@ -11,7 +11,7 @@ from geoseg.change.counting import count
 from geoseg.change.legends import Crosswalk, Legends, legends_of
 from geoseg.change.matrix import pair_sums
 from geoseg.change.pairing import Stack, stack_of, valid_in_all
-from geoseg.classes import NODATA, ClassInfo
+from geoseg.classes import NODATA
 from geoseg.classmap import class_map
 from geoseg.errors import SceneError
 
@@ -62,7 +62,9 @@ def change_map(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from odc.geo.geobox import GeoBox
+    >>> from geoseg.classes import ClassInfo
     >>> grid = GeoBox.from_bbox((500000, 0, 500040, 10), "EPSG:32632", resolution=10)
     >>> legend = [ClassInfo(1, "forest"), ClassInfo(2, "field")]
     >>> early, late = (class_map(np.array([row], np.uint8), grid, legend) for row in ([1, 1, 2, 255], [1, 2, 2, 2]))
@@ -85,7 +87,7 @@ def change_map(
 
 def coded(stack: Stack, legends: Legends, codes: Codes) -> dask.array.Array:
     """The codes of what became what between the first and the last map, lazily: uint8 (row, col)."""
-    return numbered(stack, legends).map_blocks(_looked_up, table_of(codes), dtype=np.uint8)
+    return dask.array.map_blocks(_looked_up, numbered(stack, legends), table=table_of(codes), dtype=np.uint8)
 
 
 def table_of(codes: Codes) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from geoseg.change.legends import Legends
 from geoseg.classes import NODATA, ClassInfo
 from geoseg.errors import OptionError
 
-__all__ = ["OTHER", "RARE", "Classes", "Codes", "codes_of"]
+__all__ = ["OTHER", "RARE", "Classes", "Codes", "check_named", "codes_of"]
 
 REGULAR_CLASSES = 15
 """15 × 15 codes fit below those that stand for several pairs."""
@@ -56,8 +57,8 @@ def codes_of(
     """Choose the codes.
 
     Up to 15 classes, numbered i = 0, 1, ... n - 1, a change from the i-th to the j-th has the code ``i * n + j``. With
-    more classes, the pairs that occur (and are asked for) are numbered in order of from and to; where they are more than
-    253, those of the largest area are, and the others are "other change".
+    more classes, the pairs that occur (and are asked for) are numbered in order of from and to; where they are more
+    than 253, those of the largest area are, and the others are "other change".
 
     Parameters
     ----------
@@ -88,6 +89,20 @@ def codes_of(
     else:
         _number(table, wanted, stays, legends, units or {})
     return Codes(table, tuple(_infos(legends, table)), _pairs(table))
+
+
+def check_named(legends: Legends, *, loss: Classes | None, gain: Classes | None) -> None:
+    """Refuse classes that are in no legend, before anything is read; values without a name show only then."""
+    if legends.values:
+        for option, wanted in (("loss", loss), ("gain", gain)):
+            named = [item for item in _items(wanted) if not re.fullmatch(r"(class )?-?\d+", str(item))]
+            _chosen(legends, named, option)
+
+
+def _items(wanted: Classes | None) -> list[str | int]:
+    if wanted is None:
+        return []
+    return [wanted] if isinstance(wanted, str | int | np.integer) else list(wanted)
 
 
 def _wanted(
@@ -130,7 +145,7 @@ def _number(
 
 def _chosen(legends: Legends, wanted: Classes, option: str) -> np.ndarray:
     result = np.zeros(len(legends.values), dtype=bool)
-    for item in [wanted] if isinstance(wanted, str | int | np.integer) else wanted:
+    for item in _items(wanted):
         found = [name == str(item) or str(value) == str(item) for name, value in legends.values.items()]
         if not any(found):
             raise OptionError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ class _Rows:
         self.shape = tuple(len(part) for part in values)
 
     def __len__(self) -> int:
-        return int(np.prod(self.shape)) if self.numbers is None else len(self.numbers)
+        return math.prod(self.shape) if self.numbers is None else len(self.numbers)
 
     def __getitem__(self, index: int) -> tuple[int, ...]:
         number = index if self.numbers is None else self.numbers[index]
@@ -94,12 +95,12 @@ def _numbered_strips(stack: Stack) -> Iterator[tuple[int, np.ndarray, _Rows]]:
                 f"A class map has few different values, but a strip of one has {max(map(len, found)):,}. Give class "
                 "maps, not measurements or maps of object ids."
             )
-        bins: np.ndarray = np.zeros(parts[0].shape, np.int32 if np.prod([float(len(v)) for v in found]) < 2**31 else int)
+        rows, many = _Rows(found, None), math.prod(map(len, found))
+        bins: np.ndarray = np.zeros(parts[0].shape, np.int32 if many <= _MOST_BINS else np.int64)
         for part, values in zip(parts, found, strict=True):
             bins *= bins.dtype.type(len(values))
             bins += _index(part, values).astype(bins.dtype)
-        rows = _Rows(found, None)
-        if np.prod([float(len(v)) for v in found]) > _MOST_BINS:
+        if many > _MOST_BINS:
             numbers, bins = np.unique(bins, return_inverse=True)
             rows, bins = _Rows(found, numbers), bins.reshape(parts[0].shape).astype(np.int32)
         bins[~valid_in_all(parts, stack.no_data)] = len(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -30,6 +30,8 @@ class Legends:
     """The common value of each common name, in order of value: that of the latest map that has one."""
     colors: dict[str, str]
     """``#rrggbb`` of each common name."""
+    spare_colors: dict[int, str] = field(default_factory=dict)
+    """``#rrggbb`` of values without a name, from the colour tables of the files."""
 
     def name_of(self, date: int, value: int) -> str:
         """The common name of a value of one of the maps, 0 for the first."""
@@ -46,8 +48,12 @@ class Legends:
         for part in names:
             for value, name in part.items():
                 values.setdefault(name, _free(value, values))
-        colors = {name: self.colors.get(name) or default_color(value, name) for name, value in values.items()}
-        return Legends(names, _by_value(values), colors)
+        spare = self.spare_colors
+        colors = {
+            name: self.colors.get(name) or spare.get(value) or default_color(value, name)
+            for name, value in values.items()
+        }
+        return Legends(names, _by_value(values), colors, spare)
 
 
 def legends_of(maps: Sequence[xr.DataArray], crosswalk: Crosswalk | None) -> Legends:
@@ -78,7 +84,8 @@ def legends_of(maps: Sequence[xr.DataArray], crosswalk: Crosswalk | None) -> Leg
             values.setdefault(name, _free(value, values))
     colors = {info.name: info.color for da in maps for info in classes_of(da)}
     colors = {name: colors.get(name) or default_color(value, name) for name, value in values.items()}
-    return Legends(names, _by_value(values), colors)
+    spare = {value: color for da in maps for value, color in da.attrs.get("color_table", {}).items()}
+    return Legends(names, _by_value(values), colors, spare)
 
 
 def _rules(crosswalk: Crosswalk | None, count: int) -> tuple[dict[Any, Any], ...]:

@@ -90,9 +90,7 @@ def matrix_table(
     records = []
     for early, late in sorted(pairs, key=lambda pair: (values[pair[0]], values[pair[1]])):
         area_m2 = units.get((early, late), 0) * unit_m2
-        records.append(
-            (values[early], early, values[late], late, pixels.get((early, late), 0), area_m2, area_m2 / 1e4)
-        )
+        records.append((values[early], early, values[late], late, pixels.get((early, late), 0), area_m2, area_m2 / 1e4))
     table = pd.DataFrame(records, columns=_COLUMNS)
     return table.astype({"from": "int64", "to": "int64", "pixels": "int64", "area_m2": "float64", "area_ha": "float64"})
 

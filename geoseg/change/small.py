@@ -28,9 +28,9 @@ _STRIP_ROWS = 64
 class LargeChanges:
     """Pairs of classes without small patches of change, strip by strip, and what was counted on the way.
 
-    A patch is a connected region of one change, "forest → field", as a polygon of the layer is. Where it is smaller than
-    the minimum, its pixels become "forest (unchanged)", whatever lies around them. What stayed as it was, however small,
-    is never touched: no small island of forest is filled with the clearing around it.
+    A patch is a connected region of one change, "forest → field", as a polygon of the layer is. Where it is smaller
+    than the minimum, its pixels become "forest (unchanged)", whatever lies around them. What stayed as it was, however
+    small, is never touched: no small island of forest is filled with the clearing around it.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pandas as pd
 import xarray as xr
@@ -126,4 +127,4 @@ def series_of(counted: Counted, legends: Legends) -> pd.DataFrame:
 
 
 def _changes(names: Sequence[str]) -> int:
-    return sum(a != b for a, b in zip(names, names[1:], strict=False))
+    return sum(a != b for a, b in pairwise(names))

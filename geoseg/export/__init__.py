@@ -1,5 +1,6 @@
 """Results as files: polygon layers, QGIS styles, tables, a preview, the record of a run."""
 
+from geoseg.export.change_pictures import write_change_preview, write_series_plot
 from geoseg.export.fiboa import FIBOA_SUFFIX, write_fiboa
 from geoseg.export.preview import write_preview
 from geoseg.export.reading import read_areas, read_objects
@@ -16,8 +17,10 @@ __all__ = [
     "read_objects",
     "versions",
     "write_areas_csv",
+    "write_change_preview",
     "write_fiboa",
     "write_polygons",
     "write_preview",
     "write_record",
+    "write_series_plot",
 ]

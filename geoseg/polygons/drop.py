@@ -1,8 +1,8 @@
 """Small regions are left out: they become nodata, whatever lies around them.
 
 `sieve` fills a small region with what surrounds it, as a map of land cover needs it. In a map of change that would be
-wrong: a small patch that stayed as it was would be filled with the change around it, and a small change in the middle of
-another one with that. There a small change is left out, and nothing else is touched.
+wrong: a small patch that stayed as it was would be filled with the change around it, and a small change in the middle
+of another one with that. There a small change is left out, and nothing else is touched.
 
 Regions and sizes are those of `sieve`, and so is the way out of core: rows leave in order when it is known of each of
 their regions whether it is small, so memory holds the regions that still may be and the strips that they touch.
