@@ -37,7 +37,7 @@ from geoseg.errors import OptionError, SceneError
 from geoseg.outfolder import Clock, whole_folder
 from geoseg.polygons import iter_tables
 from geoseg.progress import Progress
-from geoseg.units import parse_area
+from geoseg.units import Area, parse_area, with_unit
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -157,9 +157,14 @@ def map_change(
     }
     run = _open(maps, dates, crosswalk, band, crs, clock)
     check_named(run.legends, loss=loss, gain=gain)
+    size = None if min_area is None else with_unit(parse_area(min_area), run.stack.geobox)
+    if connectivity not in (4, 8):
+        raise OptionError(f"Pixels are connected by 4 or 8 neighbours, but --connectivity is {connectivity!r}.")
     if zone_field is not None and zones is None:
         raise OptionError(f"--zone-field names a column of zones, but there are none: {zone_field!r}. Give --zones.")
     percent = _joint(confidence, run, crs)
+    areas_to_tell = export.read_areas(zones) if isinstance(zones, str | os.PathLike) else zones
+    sample = export.read_objects(reference) if isinstance(reference, str | os.PathLike) else reference
     others = {"confidence": confidence, "zones": zones, "reference": reference}
     inputs = {"maps": list(run.names)} | {name: _name(source) for name, source in others.items()}
 
@@ -168,7 +173,7 @@ def map_change(
         run = replace(run, legends=run.legends.with_values(counted.pixels))
         units = pair_sums(counted, run.legends)[1]
         codes = codes_of(run.legends, loss=loss, gain=gain, whole=True, units=units)
-        matrix, areas, change = _write_raster(run, counted, codes, min_area, connectivity, work)
+        matrix, areas, change = _write_raster(run, counted, codes, size, connectivity, work)
         clock.stage("polygons")
         patches = _write_layer(run, change, percent, codes, areas, connectivity, work / "change.gpkg")
         clock.stage("tables")
@@ -180,8 +185,8 @@ def map_change(
             series=dated(series_of(counted, run.legends), dates),
             intervals=intervals_of(counted, run.legends, dates),
             trajectories=trajectories_of(counted, run.legends, _MOST_TRAJECTORIES),
-            zones=_by_zone(change, zones, zone_field, codes, run.legends),
-            accuracy=None if reference is None else geoseg.assess_map(change, _sample(reference)),
+            zones=_by_zone(change, areas_to_tell, zone_field, codes, run.legends),
+            accuracy=None if sample is None else geoseg.assess_map(change, sample),
             seconds=clock.seconds,
         )
         write_tables(result, work, maps=len(run.maps))
@@ -229,10 +234,6 @@ def _joint(confidence: Sequence[Source] | None, run: Compared, crs: Any) -> xr.D
     return joint_confidence(opened, run.maps, run.stack)
 
 
-def _sample(reference: Any) -> Any:
-    return export.read_objects(reference) if isinstance(reference, str | os.PathLike) else reference
-
-
 def _listed(classes: Any) -> list[str | int] | None:
     return [classes] if isinstance(classes, str | int) else None if classes is None else list(classes)
 
@@ -264,7 +265,7 @@ def _count(run: Compared) -> Counted:
 
 
 def _write_raster(
-    run: Compared, counted: Counted, codes: Codes, min_area: Any, connectivity: int, work: Path
+    run: Compared, counted: Counted, codes: Codes, size: Area | None, connectivity: int, work: Path
 ) -> tuple[pd.DataFrame, pd.DataFrame, xr.DataArray]:
     """``change.tif``; its transition matrix, its areas by code, and the map of change as it was written."""
     run.clock.stage("raster")
@@ -272,8 +273,8 @@ def _write_raster(
     matrix = matrix_of(counted, legends)
     values: Any = coded(stack, legends, codes)
     large = work / "large.tif"
-    if min_area is not None:
-        changes = LargeChanges(stack, legends, min_area=parse_area(min_area), connectivity=connectivity)
+    if size is not None:
+        changes = LargeChanges(stack, legends, min_area=size, connectivity=connectivity)
         values = _stored(changes, codes, stack, large)
         matrix = beside_mapped(matrix_table(changes.pixels, changes.units, counted.unit_m2, legends), matrix)
     areas = areas_by_code(matrix, counted, codes, legends)
@@ -355,8 +356,7 @@ def _by_zone(
 ) -> pd.DataFrame | None:
     if zones is None:
         return None
-    source = export.read_areas(zones) if isinstance(zones, str | os.PathLike) else zones
-    table = geoseg.zone_areas(change, source, zone_field=zone_field).table
+    table = geoseg.zone_areas(change, zones, zone_field=zone_field).table
     table = table[(table["area_m2"] > 0) & (table["class"] != NODATA)].reset_index(drop=True)
     pairs = pairs_of(table["class"], codes, legends)
     place = table.columns.get_loc("class_name") + 1
