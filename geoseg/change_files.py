@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from geoseg import export
-from geoseg.change.coded import numbered
+from geoseg.change.coded import coded
 from geoseg.change.codes import Codes
 from geoseg.change.counting import Counted
 from geoseg.change.legends import Legends
@@ -22,7 +22,7 @@ from geoseg.classes import NODATA, ClassInfo
 from geoseg.classmap import class_map
 from geoseg.outfolder import Clock
 
-__all__ = ["ChangeResult", "Compared", "draw_pictures", "record_of", "write_tables"]
+__all__ = ["ChangeResult", "Compared", "Glance", "draw_pictures", "record_of", "write_tables"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,24 +93,53 @@ def write_tables(result: ChangeResult, work: Path, *, maps: int) -> None:
         export.write_areas_csv(table, work / f"{name}.csv")
 
 
+class Glance:
+    """The first and the last map at the size of a picture, taken while all maps are read for counting."""
+
+    def __init__(self, stack: Stack, shape: tuple[int, int]) -> None:
+        self.stack = stack
+        self.rows, self.cols = (
+            export.nearest_places(many, few) for many, few in zip(stack.geobox.shape, shape, strict=True)
+        )
+        self.parts = [np.empty(shape, part.dtype) for part in stack.maps]
+
+    def take(self, row0: int, parts: list[np.ndarray]) -> None:
+        """See `geoseg.change.counting.count`."""
+        inside = slice(*np.searchsorted(self.rows, (row0, row0 + len(parts[0]))))
+        for kept, part in zip(self.parts, parts, strict=True):
+            kept[inside] = part[self.rows[inside] - row0][:, self.cols]
+
+    def maps(self, legends: Legends) -> tuple[xr.DataArray, xr.DataArray]:
+        """Class maps with a legend that both share; without data where one of all maps has none."""
+        infos = [ClassInfo(number, name, legends.colors[name]) for number, name in enumerate(legends.values)]
+        count = len(infos)
+        few = replace(self.stack, maps=tuple(map(dask.array.asarray, self.parts)))
+        numbers = np.arange(count * count)
+        tables = (np.append(part, NODATA).astype(np.uint8) for part in (numbers // count, numbers % count))
+        coarse = export.zoomed(self.stack.geobox, self.parts[0].shape)
+        early, late = (class_map(coded(few, legends, table).compute(), coarse, infos) for table in tables)
+        return early, late
+
+
 def draw_pictures(
-    run: Compared, result: ChangeResult, change: xr.DataArray, codes: Codes, areas: pd.DataFrame, work: Path
+    run: Compared,
+    result: ChangeResult,
+    glance: Glance,
+    change: xr.DataArray,
+    codes: Codes,
+    areas: pd.DataFrame,
+    work: Path,
 ) -> None:
     """``preview.png`` and, for three maps and more, ``series.png``."""
-    legends, count_ = run.legends, len(run.legends.values)
-    infos = [ClassInfo(number, name, legends.colors[name]) for number, name in enumerate(legends.values)]
-    numbers = numbered(run.stack, legends)
-    sides = [
-        class_map(dask.array.map_blocks(_side, numbers, count_, date, dtype=np.uint8), run.stack.geobox, infos)
-        for date in (0, 1)
-    ]
+    before, after = glance.maps(run.legends)
     dates = run.dates
     captions = ("before", "after") if dates is None else (f"before: {dates[0]}", f"after: {dates[-1]}")
-    title = f"Change from {Path(run.names[0]).name} to {Path(run.names[-1]).name}"
+    first, last = _short_names(run.names[0], run.names[-1])
+    title = f"Change from {first} to {last}"
     export.write_change_preview(
         work / "preview.png",
-        sides[0],
-        sides[1],
+        before,
+        after,
         change,
         changes=codes.changes,
         areas=areas,
@@ -123,15 +152,17 @@ def draw_pictures(
             result.series,
             places=np.cumsum([0.0, *(run.years or [1.0] * (len(run.maps) - 1))]).tolist(),
             labels=[str(date) for date in dates or range(1, len(run.maps) + 1)],
-            colors=legends.colors,
+            colors=run.legends.colors,
             title=f"Area of each class in {len(run.maps)} maps",
         )
 
 
-def _side(numbers: np.ndarray, count: int, date: int) -> np.ndarray:
-    """The class before (0) or after (1), of pairs by number."""
-    values = np.divmod(numbers, np.int32(count))[date]
-    return np.where(numbers == count * count, NODATA, values).astype(np.uint8)
+def _short_names(first: str, last: str) -> tuple[str, str]:
+    """The names of two files, with their folders where they are called alike."""
+    one, other = Path(first), Path(last)
+    if one.name != other.name or one.parent == other.parent:
+        return one.name, other.name
+    return f"{one.parent.name}/{one.name}", f"{other.parent.name}/{other.name}"
 
 
 def record_of(

@@ -30,7 +30,7 @@ from geoseg.change.small import LargeChanges
 from geoseg.change.summary import PAIR, areas_by_code, beside_mapped, dated, intervals_of, pairs_of, patch_table
 from geoseg.change.table import change_table, years_between
 from geoseg.change.trajectories import series_of, trajectories_of
-from geoseg.change_files import ChangeResult, Compared, draw_pictures, record_of, write_tables
+from geoseg.change_files import ChangeResult, Compared, Glance, draw_pictures, record_of, write_tables
 from geoseg.classes import NODATA
 from geoseg.classmap import BlockWriter, class_map, only_classes, open_blocks, open_class_map, write_class_map
 from geoseg.errors import OptionError, SceneError
@@ -169,7 +169,7 @@ def map_change(
     inputs = {"maps": list(run.names)} | {name: _name(source) for name, source in others.items()}
 
     with whole_folder(Path(out), overwrite=overwrite) as work:
-        counted = _count(run)
+        counted, glance = _count(run)
         run = replace(run, legends=run.legends.with_values(counted.pixels))
         units = pair_sums(counted, run.legends)[1]
         codes = codes_of(run.legends, loss=loss, gain=gain, whole=True, units=units)
@@ -191,7 +191,7 @@ def map_change(
         )
         write_tables(result, work, maps=len(run.maps))
         clock.stage("pictures")
-        draw_pictures(run, result, change, codes, areas, work)
+        draw_pictures(run, result, glance, change, codes, areas, work)
         clock.stage("done")
         export.write_record(work / "run.json", record_of(run, result, counted, codes, inputs, settings))
     return result
@@ -252,16 +252,22 @@ def _name(source: Any) -> Any:
 # ---- count and raster ----------------------------------------------------------------------------------------
 
 
-def _count(run: Compared) -> Counted:
+def _count(run: Compared) -> tuple[Counted, Glance]:
     rows, cols = run.stack.geobox.shape
     run.clock.stage("count", rows * cols)
-    counted = count(run.stack, on_pixels=run.clock.progress.advance)
+    glance = Glance(run.stack, export.change_panel_shape(run.stack.geobox))
+
+    def on_strip(row0: int, parts: list[np.ndarray]) -> None:
+        glance.take(row0, parts)
+        run.clock.progress.advance(parts[0].size)
+
+    counted = count(run.stack, on_strip=on_strip)
     if not counted.pixels:
         raise SceneError(
             "Change is found where all maps have a class, but there is no such pixel. Give maps whose valid parts "
             "overlap."
         )
-    return counted
+    return counted, glance
 
 
 def _write_raster(
@@ -271,7 +277,7 @@ def _write_raster(
     run.clock.stage("raster")
     stack, legends = run.stack, run.legends
     matrix = matrix_of(counted, legends)
-    values: Any = coded(stack, legends, codes)
+    values: Any = coded(stack, legends, table_of(codes))
     large = work / "large.tif"
     if size is not None:
         changes = LargeChanges(stack, legends, min_area=size, connectivity=connectivity)

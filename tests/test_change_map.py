@@ -14,6 +14,7 @@ import rasterio
 import scipy.ndimage as ndi
 import shapely
 from maps import GEOGRAPHIC, grid
+from matplotlib.image import imread
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 from rasterio import Affine
@@ -317,8 +318,7 @@ def test_three_dates(files, tmp_path, capsys) -> None:
     # The raster, the matrix and the polygons compare the first map with the last one.
     whole = table(out / "transitions.csv").set_index(["from_name", "to_name"])
     assert whole["pixels"]["forest", "building"] == 24
-    with rasterio.open(out / "series.png") as picture:
-        assert picture.shape == (540, 960)
+    assert imread(out / "series.png").shape[:2] == (540, 960)
 
 
 def test_what_one_map_lacks_is_lacking_in_all_tables(tmp_path) -> None:

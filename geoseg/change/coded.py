@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import dask.array
 import numpy as np
 import xarray as xr
@@ -15,7 +18,9 @@ from geoseg.classes import NODATA
 from geoseg.classmap import class_map
 from geoseg.errors import SceneError
 
-__all__ = ["change_map", "coded", "numbered", "table_of"]
+__all__ = ["change_map", "coded", "number_strips", "table_of"]
+
+_STRIP_ROWS = 64
 
 
 def change_map(
@@ -81,43 +86,58 @@ def change_map(
         counted = count(stack)
         units = pair_sums(counted, legends.with_values(counted.pixels))[1]
     codes = codes_of(legends, loss=loss, gain=gain, unchanged=unchanged, units=units)
-    values = coded(stack, legends, codes)
+    values = coded(stack, legends, table_of(codes))
     return class_map(values, stack.geobox, codes.infos, name="change").assign_attrs(long_name="change")
 
 
-def coded(stack: Stack, legends: Legends, codes: Codes) -> dask.array.Array:
-    """The codes of what became what between the first and the last map, lazily: uint8 (row, col)."""
-    return dask.array.map_blocks(_looked_up, numbered(stack, legends), table=table_of(codes), dtype=np.uint8)
-
-
 def table_of(codes: Codes) -> np.ndarray:
-    """uint8: the code of each number of `numbered`."""
+    """uint8: the code of each number of a pair, see `coded`."""
     return np.append(codes.table.ravel(), np.uint8(NODATA))
 
 
-def numbered(stack: Stack, legends: Legends) -> dask.array.Array:
-    """Pairs of classes by number, lazily: int32 (row, col), ``i * n + j`` from the i-th class of the first map to the
-    j-th of the last one, and ``n * n`` where one of the maps has no data."""
-    lookups = _lookup(legends, 0), _lookup(legends, -1)
+def coded(stack: Stack, legends: Legends, table: np.ndarray) -> dask.array.Array:
+    """What a table has for each pair of classes, lazily: uint8 (row, col).
+
+    The number of a pair is ``i * n + j``, from the i-th class of the first map to the j-th of the last one, and
+    ``n * n`` where one of the maps has no data.
+    """
     return dask.array.map_blocks(
-        _numbered, *stack.maps, lookups=lookups, no_data=stack.no_data, count=len(legends.values), dtype=np.int32
+        _looked_up,
+        *stack.maps,
+        lookups=_lookups(legends),
+        no_data=stack.no_data,
+        count=len(legends.values),
+        table=table,
+        dtype=np.uint8,
     )
 
 
-def _looked_up(numbers: np.ndarray, table: np.ndarray) -> np.ndarray:
-    return table[numbers]
+def number_strips(stack: Stack, legends: Legends) -> Iterator[tuple[int, np.ndarray]]:
+    """The numbers of pairs, as in `coded`, from top to bottom: first row and int32 (row, col) of each strip."""
+    lookups, count = _lookups(legends), len(legends.values)
+    for row0, parts in stack.strips(_STRIP_ROWS):
+        yield row0, _numbered(parts, lookups, stack.no_data, count)
 
 
-def _lookup(legends: Legends, date: int) -> tuple[np.ndarray, np.ndarray]:
-    """The values of one map, rising, and the number of the common class of each."""
+def _lookups(legends: Legends) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """For the first and the last map: its values, rising, and the number of the common class of each."""
     numbers = {name: number for number, name in enumerate(legends.values)}
-    known = sorted(legends.names[date].items())
-    return np.array([value for value, _ in known], np.int64), np.array([numbers[name] for _, name in known], np.int32)
+    known = [sorted(legends.names[date].items()) for date in (0, -1)]
+    return tuple(
+        (np.array([value for value, _ in part], np.int64), np.array([numbers[name] for _, name in part], np.int32))
+        for part in known
+    )
 
 
-def _numbered(
-    *parts: np.ndarray, lookups: tuple[tuple[np.ndarray, np.ndarray], ...], no_data: tuple[int, ...], count: int
-) -> np.ndarray:
+def _looked_up(*parts: np.ndarray, lookups: Any, no_data: tuple[int, ...], count: int, table: np.ndarray) -> np.ndarray:
+    result = np.empty(parts[0].shape, np.uint8)
+    for row in range(0, len(result), _STRIP_ROWS):  # numbers take several times the memory of codes
+        rows = slice(row, row + _STRIP_ROWS)
+        result[rows] = table[_numbered([part[rows] for part in parts], lookups, no_data, count)]
+    return result
+
+
+def _numbered(parts: Sequence[np.ndarray], lookups: Any, no_data: tuple[int, ...], count: int) -> np.ndarray:
     valid = valid_in_all(parts, no_data)
     first, last = (_classes(part, valid, *lookup) for part, lookup in zip((parts[0], parts[-1]), lookups, strict=True))
     result = np.full(valid.shape, count * count, np.int32)

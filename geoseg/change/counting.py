@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
 from geoseg.areas import PixelAreas
 from geoseg.areas.rows import add_runs
 from geoseg.change.pairing import Stack, valid_in_all
-from geoseg.classmap import iter_strips
 from geoseg.errors import SceneError
 
 __all__ = ["Counted", "count"]
@@ -21,6 +19,8 @@ _STRIP_ROWS = 64  # pairs take four bytes a pixel
 _MOST_VALUES = 1 << 11  # of one map in a strip
 _MOST_BINS = 1 << 22  # that are counted without looking which of them occur
 _MOST_ROWS = 1 << 18  # different trajectories: about 64 MB
+
+OnStrip = Callable[[int, list[np.ndarray]], object]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Counted:
     """Pixels and units of what is left of the common grid."""
 
 
-def count(stack: Stack, *, on_pixels: Callable[[int], object] = lambda pixels: None) -> Counted:
-    """Read the maps once, strip by strip, and count.
+def count(stack: Stack, *, on_strip: OnStrip | None = None) -> Counted:
+    """Read the maps once, strip by strip, and count; ``on_strip`` gets the first row and the maps' pixels of each.
 
     Memory holds a strip of each map, and what was counted: at most 262 144 different rows.
 
@@ -51,7 +51,8 @@ def count(stack: Stack, *, on_pixels: Callable[[int], object] = lambda pixels: N
     pixels: dict[tuple[int, ...], int] = {}
     units: dict[tuple[int, ...], int] = {}
     nothing = np.zeros(2, np.int64)
-    for row0, bins, rows in _numbered_strips(stack):
+    for row0, maps in stack.strips(_STRIP_ROWS):
+        bins, rows = _numbered(maps, stack.no_data)
         parts = np.zeros((2, len(rows) + 1), np.int64)
         add_runs(bins, 0, *areas.table(row0, row0 + len(bins)), areas.unit_m2, *parts)
         for index in np.flatnonzero(parts[0, :-1]).tolist():
@@ -64,7 +65,8 @@ def count(stack: Stack, *, on_pixels: Callable[[int], object] = lambda pixels: N
                 f"At most {_MOST_ROWS:,} different trajectories are counted, but these {len(stack.maps)} maps have "
                 "more. Merge classes with a crosswalk, or give fewer dates."
             )
-        on_pixels(bins.size)
+        if on_strip is not None:
+            on_strip(row0, maps)
     return Counted(pixels, units, areas.unit_m2, (int(nothing[0]), int(nothing[1])))
 
 
@@ -84,27 +86,24 @@ class _Rows:
         return tuple(int(part[place]) for part, place in zip(self.values, places, strict=True))
 
 
-def _numbered_strips(stack: Stack) -> Iterator[tuple[int, np.ndarray, _Rows]]:
-    """First row; the number of each pixel's row of values, the last one where a map has no data; those rows."""
-    streams = (iter_strips(xr.DataArray(part), rows=_STRIP_ROWS) for part in stack.maps)
-    for strips in zip(*streams, strict=True):
-        parts = [values for _, values in strips]
-        found = [_values(part) for part in parts]
-        if max(map(len, found)) > _MOST_VALUES:
-            raise SceneError(
-                f"A class map has few different values, but a strip of one has {max(map(len, found)):,}. Give class "
-                "maps, not measurements or maps of object ids."
-            )
-        rows, many = _Rows(found, None), math.prod(map(len, found))
-        bins: np.ndarray = np.zeros(parts[0].shape, np.int32 if many <= _MOST_BINS else np.int64)
-        for part, values in zip(parts, found, strict=True):
-            bins *= bins.dtype.type(len(values))
-            bins += _index(part, values).astype(bins.dtype)
-        if many > _MOST_BINS:
-            numbers, bins = np.unique(bins, return_inverse=True)
-            rows, bins = _Rows(found, numbers), bins.reshape(parts[0].shape).astype(np.int32)
-        bins[~valid_in_all(parts, stack.no_data)] = len(rows)
-        yield strips[0][0], bins, rows
+def _numbered(parts: Sequence[np.ndarray], no_data: Sequence[int]) -> tuple[np.ndarray, _Rows]:
+    """The number of each pixel's row of values, the last one where a map has no data; those rows."""
+    found = [_values(part) for part in parts]
+    if max(map(len, found)) > _MOST_VALUES:
+        raise SceneError(
+            f"A class map has few different values, but a strip of one has {max(map(len, found)):,}. Give class maps, "
+            "not measurements or maps of object ids."
+        )
+    rows, many = _Rows(found, None), math.prod(map(len, found))
+    bins: np.ndarray = np.zeros(parts[0].shape, np.int32 if many <= _MOST_BINS else np.int64)
+    for part, values in zip(parts, found, strict=True):
+        bins *= bins.dtype.type(len(values))
+        bins += _index(part, values).astype(bins.dtype)
+    if many > _MOST_BINS:
+        numbers, bins = np.unique(bins, return_inverse=True)
+        rows, bins = _Rows(found, numbers), bins.reshape(parts[0].shape).astype(np.int32)
+    bins[~valid_in_all(parts, no_data)] = len(rows)
+    return bins, rows
 
 
 def _values(strip: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
 from geoseg.change.places import Places, no_overlap
-from geoseg.classmap import geobox_of, nodata_of
+from geoseg.classmap import geobox_of, iter_strips, nodata_of
 from geoseg.errors import OptionError, SceneError
 
 __all__ = ["Stack", "align", "on_grid", "stack_of", "valid_in_all"]
@@ -33,6 +33,12 @@ class Stack:
     """Class values (row, col), in the same chunks."""
     no_data: tuple[int, ...]
     """The value of pixels without a class, for each map."""
+
+    def strips(self, rows: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """First row, and the pixels of each map, of strips of at most so many rows, from top to bottom."""
+        streams = (iter_strips(xr.DataArray(part), rows=rows) for part in self.maps)
+        for strips in zip(*streams, strict=True):
+            yield strips[0][0], [values for _, values in strips]
 
 
 def align(before: xr.DataArray, after: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:

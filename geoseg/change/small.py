@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import xarray as xr
 from odc.geo.xr import wrap_xr
 
 from geoseg.areas import PixelAreas
 from geoseg.areas.rows import add_runs
-from geoseg.change.coded import numbered
+from geoseg.change.coded import number_strips
 from geoseg.change.legends import Legends
 from geoseg.change.pairing import Stack
 from geoseg.classes import NODATA
-from geoseg.classmap import iter_strips
 from geoseg.errors import OptionError
 from geoseg.polygons.drop import drop_strips
 from geoseg.polygons.sieve import smallest_size
 from geoseg.units import Area
 
 __all__ = ["LargeChanges"]
-
-_STRIP_ROWS = 64
 
 
 class LargeChanges:
@@ -56,18 +52,18 @@ class LargeChanges:
         if connectivity not in (4, 8):
             raise OptionError(f"Pixels are connected by 4 or 8 neighbours, but connectivity={connectivity!r}.")
         self.legends, self.connectivity = legends, connectivity
-        self._numbers = wrap_xr(numbered(stack, legends), stack.geobox)
-        self._minimum, self._sized_by = smallest_size(self._numbers, min_area)
+        self._stack = stack
+        self._minimum, self._sized_by = smallest_size(wrap_xr(stack.maps[-1], stack.geobox), min_area)
         self._areas = PixelAreas(stack.geobox)
         self._sums = np.zeros((2, len(legends.values) ** 2 + 1), np.int64)
 
     def strips(self) -> Iterator[tuple[int, np.ndarray]]:
-        """First row and numbers of pairs (row, col), int32 as in `numbered`, of each strip from top to bottom."""
+        """First row and numbers of pairs, int32 (row, col) as in `number_strips`, of each strip from top to bottom."""
         count = np.int32(len(self.legends.values))
         nothing = count * count
         kept = drop_strips(
             self._changes(count),
-            self._numbers.shape[1],
+            self._stack.geobox.shape[1],
             dtype=np.dtype(np.int32),
             nodata=-1,
             connectivity=self.connectivity,
@@ -88,7 +84,7 @@ class LargeChanges:
 
     def _changes(self, count: np.int32) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Changes alone, -1 elsewhere; and beside them what was there before."""
-        for row0, numbers in iter_strips(xr.DataArray(self._numbers.data), rows=_STRIP_ROWS):
+        for row0, numbers in number_strips(self._stack, self.legends):
             before, after = np.divmod(numbers, count)
             nothing = numbers == count * count
             values = np.where(nothing | (before == after), np.int32(-1), numbers)

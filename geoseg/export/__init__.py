@@ -1,6 +1,12 @@
 """Results as files: polygon layers, QGIS styles, tables, a preview, the record of a run."""
 
-from geoseg.export.change_pictures import write_change_preview, write_series_plot
+from geoseg.export.change_pictures import (
+    change_panel_shape,
+    nearest_places,
+    write_change_preview,
+    write_series_plot,
+    zoomed,
+)
 from geoseg.export.fiboa import FIBOA_SUFFIX, write_fiboa
 from geoseg.export.preview import write_preview
 from geoseg.export.reading import read_areas, read_objects
@@ -11,6 +17,8 @@ from geoseg.export.vector import FORMATS, write_polygons
 __all__ = [
     "FIBOA_SUFFIX",
     "FORMATS",
+    "change_panel_shape",
+    "nearest_places",
     "peak_memory_bytes",
     "polygon_qml",
     "read_areas",
@@ -23,4 +31,5 @@ __all__ = [
     "write_preview",
     "write_record",
     "write_series_plot",
+    "zoomed",
 ]

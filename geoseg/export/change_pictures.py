@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from affine import Affine
 
-__all__ = ["write_change_preview", "write_series_plot"]
+__all__ = ["change_panel_shape", "nearest_places", "write_change_preview", "write_series_plot", "zoomed"]
 
 _MARGIN_PX, _TITLE_PX, _FOOT_PX, _ROW_PX = 24, 62, 54, 23
 _STRIP_ROWS = 64
@@ -102,7 +102,7 @@ def write_change_preview(
     path
         The file, ``.png``; replaced when it is there.
     before, after, change
-        Class maps on one grid; the first two with one legend.
+        Class maps of one place; the first two with one legend. They may be as coarse as `change_panel_shape`.
     changes
         The codes of `change` that are changes.
     areas
@@ -134,7 +134,7 @@ def write_change_preview(
     half = -(-len(classes) // 2)
     legends = classes[:half], classes[half:], _change_lines(change, changes, areas)
     layout = _Three.around(grid, width_px, max(map(len, legends)))
-    coarse = _zoomed(grid, layout.panel_shape)
+    coarse = zoomed(grid, layout.panel_shape)
     cover = {info.value: info.color for info in classes_of(after)}
     moved = {info.value: info.color if info.value in changes else _STABLE_COLOR for info in classes_of(change)}
     pictures = [
@@ -197,6 +197,8 @@ def write_series_plot(
     top = float(wide.to_numpy().max(initial=0)) * factor
     axes.set_ylim(0, top * 1.06 or 1)
     axes.set_xticks(list(places), list(labels))
+    if sum(map(len, labels)) > 70:
+        axes.tick_params(axis="x", labelrotation=30)
     axes.set_xlim(min(places), max(places))
     axes.set_ylabel(f"area where all maps have a class, {unit}", color=_INK)
     axes.set_title(clipped(title, 90), loc="left", fontsize=12, color=_INK, parse_math=False)
@@ -245,17 +247,25 @@ def _png(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _zoomed(grid: GeoBox, shape: tuple[int, int]) -> GeoBox:
+def zoomed(grid: GeoBox, shape: tuple[int, int]) -> GeoBox:
+    """The same ground in so many rows and columns."""
     affine: Affine = grid.transform
     return GeoBox(shape, affine * affine.scale(grid.shape[1] / shape[1], grid.shape[0] / shape[0]), grid.crs)
 
 
+def nearest_places(many: int, few: int) -> np.ndarray:
+    """The pixel, of so many in a row, that lies under the middle of each of a few."""
+    return np.minimum(((np.arange(few) + 0.5) * many / few).astype(np.int64), many - 1)
+
+
+def change_panel_shape(grid: GeoBox, width_px: int = 1600) -> tuple[int, int]:
+    """Rows and columns of each map in a picture of `write_change_preview`."""
+    return _Three.around(grid, width_px, 1).panel_shape
+
+
 def _thinned(da: xr.DataArray, shape: tuple[int, int]) -> np.ndarray:
     """The nearest pixel at each of so many places."""
-    rows, cols = (
-        np.minimum(((np.arange(few) + 0.5) * many / few).astype(np.int64), many - 1)
-        for few, many in zip(shape, da.shape, strict=True)
-    )
+    rows, cols = (nearest_places(many, few) for few, many in zip(shape, da.shape, strict=True))
     values = np.empty(shape, da.dtype)
     for row0, strip in iter_strips(da, rows=_STRIP_ROWS):
         inside = slice(*np.searchsorted(rows, (row0, row0 + len(strip))))
