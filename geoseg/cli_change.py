@@ -77,15 +77,13 @@ def _parts(text: str | None) -> list[str] | None:
 
 
 def _print(result: Any, *, dated: bool) -> None:
-    classes = result.classes
-    shown = Table("class", "before ha", "after ha", "gain", "loss", "net", "swap", box=None, header_style="bold")
+    shown = Table("class", "before ha", "after ha", "gain ha", "loss ha", box=None, header_style="bold")
     if dated:
         shown.add_column("a year")
     for column in shown.columns[1:]:
-        column.justify = "right"
-    for row in classes.to_dict(orient="records"):
-        areas = [row[f"{name}_ha"] for name in ("before", "after", "gain", "loss")]
-        cells = [*(f"{area:,.2f}" for area in areas), f"{row['net_ha']:+,.2f}", f"{row['swap_ha']:,.2f}"]
+        column.justify, column.no_wrap = "right", True
+    for row in result.classes.to_dict(orient="records"):
+        cells = [_ha(row[f"{name}_ha"]) for name in ("before", "after", "gain", "loss")]
         if dated:
             cells.append("" if pd.isna(row["annual_rate"]) else f"{row['annual_rate']:+.2%}")
         shown.add_row(row["class_name"], *cells)
@@ -94,7 +92,7 @@ def _print(result: Any, *, dated: bool) -> None:
     if "mapped_ha" in result.matrix:
         moved = result.matrix["from"] != result.matrix["to"]
         kept, mapped = (result.matrix.loc[moved, name].sum() for name in ("area_ha", "mapped_ha"))
-        typer.echo(f"Of {mapped:,.2f} ha of change, {mapped - kept:,.2f} ha lie in smaller patches and were left out.")
+        typer.echo(f"Of {_ha(mapped)} ha of change, {_ha(mapped - kept)} ha lie in smaller patches and were left out.")
     if not dated:
         typer.echo("No annual rates: they need --dates.")
     typer.echo("These are areas as mapped: the errors of both maps add up in them.")
@@ -108,9 +106,13 @@ def _print_patches(patches: pd.DataFrame) -> None:
         return
     shown = Table("change", "patches", "ha", "largest ha", box=None, header_style="bold")
     for column in shown.columns[1:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for row in patches.head(_MOST_SHOWN).to_dict(orient="records"):
-        shown.add_row(row["class_name"], f"{row['patches']:,}", f"{row['area_ha']:,.2f}", f"{row['largest_ha']:,.2f}")
+        shown.add_row(row["class_name"], f"{row['patches']:,}", _ha(row["area_ha"]), _ha(row["largest_ha"]))
     Console().print(shown)
     if len(patches) > _MOST_SHOWN:
         typer.echo(f"And {len(patches) - _MOST_SHOWN} more changes, in patches.csv.")
+
+
+def _ha(area: float) -> str:
+    return f"{area:,.0f}" if area >= 1000 else f"{area:,.2f}"
