@@ -509,3 +509,39 @@ def test_the_same_input_gives_the_same_bytes(files, tmp_path) -> None:
         map_change(maps, folder, min_area="2px")
     for name in (FILES | SERIES) - {"run.json"}:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
+
+
+# ---- real maps -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.data
+def test_deforestation_by_year(data_dir, tmp_path) -> None:
+    """INPE's years of deforestation, cut into maps of four dates: nothing grows back, and each year comes out whole."""
+    codes = {11: 2012, 16: 2017, 17: 2018, 27: 2019, 29: 2020, 33: 2021}
+    (path,) = (data_dir / "prodes").glob("*.tif")
+    source = open_class_map(path)
+    values, on = source.values, source.odc.geobox
+    legend = [ClassInfo(1, "forest"), ClassInfo(2, "deforested")]
+    years = (2016, 2018, 2020, 2021)
+    maps = []
+    for year in years:
+        part = np.where(values == 1, np.uint8(1), np.uint8(255))
+        for code, cleared in codes.items():
+            part[values == code] = 2 if cleared <= year else 1
+        maps.append(class_map(part, on, legend))
+    found = map_change(maps, tmp_path / "out", dates=years, loss="forest", min_area="1ha")
+    pixels = found.trajectories.set_index("trajectory")["pixels"]
+    d, f = "deforested", "forest"
+    assert pixels[" → ".join([f, d, d, d])] == np.isin(values, [16, 17]).sum()
+    assert pixels[" → ".join([f, f, d, d])] == np.isin(values, [27, 29]).sum()
+    assert pixels[" → ".join([f, f, f, d])] == (values == 33).sum()
+    assert len(pixels) == 5  # no way leads back to forest
+    size = PixelAreas(on).of(*(slice(0, side) for side in on.shape))
+    regions, count = ndi.label(np.isin(values, [16, 17, 27, 29, 33]))
+    areas = ndi.sum_labels(size, regions, range(1, count + 1))
+    kept = areas[areas >= 1e4]
+    assert len(kept) < count
+    layer = gpd.read_file(tmp_path / "out/change.gpkg", layer="change")
+    assert sorted(layer["area_m2"]) == pytest.approx(sorted(kept.tolist()))
+    assert found.matrix.set_index(["from_name", "to_name"])["area_m2"][f, d] == pytest.approx(kept.sum())
+    assert (found.intervals.set_index("class_name").loc[f, "annual_rate"] < 0).all()

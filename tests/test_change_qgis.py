@@ -49,7 +49,11 @@ for name, layers in (("raster", [raster]), ("both", [layer, raster])):
 print("REPORT" + json.dumps(report))
 """
 
-LEGEND = (ClassInfo(1, "forest", "#1b6e35"), ClassInfo(2, "field", "#dcc268"), ClassInfo(3, "Häuser & <Höfe>", "#c0483a"))
+LEGEND = (
+    ClassInfo(1, "forest", "#1b6e35"),
+    ClassInfo(2, "field", "#dcc268"),
+    ClassInfo(3, "Häuser & <Höfe>", "#c0483a"),
+)
 
 
 def ask(folder: Path, pictures: Path) -> dict[str, Any]:
