@@ -75,7 +75,7 @@ class Compared:
 
 
 def write_tables(result: ChangeResult, work: Path, *, maps: int) -> None:
-    """The tables as CSV."""
+    """The tables as CSV, and the text about a reference sample."""
     tables = {
         "transitions": result.matrix,
         "matrix_ha": square(result.matrix, "area_ha"),
@@ -88,7 +88,8 @@ def write_tables(result: ChangeResult, work: Path, *, maps: int) -> None:
     if result.zones is not None:
         tables["zones"] = result.zones
     if result.accuracy is not None:
-        tables["accuracy"] = result.accuracy.accuracy.table
+        tables |= {"accuracy": result.accuracy.accuracy.table, "areas": result.accuracy.areas}
+        (work / "methods.txt").write_text(result.accuracy.methods, encoding="utf-8")
     for name, table in tables.items():
         export.write_areas_csv(table, work / f"{name}.csv")
 

@@ -64,6 +64,7 @@ def map_change(
     zones: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
     zone_field: str | None = None,
     reference: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
+    design: Any = None,
     band: int | None = None,
     crs: Any = None,
     overwrite: bool = False,
@@ -101,8 +102,9 @@ def map_change(
         pixels, of the product of the two: the probability that both classes are right, if their errors are independent.
     zones, zone_field
         Polygons, and the column with their names: what became what in each, see `geoseg.zone_areas`.
-    reference
-        A reference sample of the map of change: areas of change with intervals, see `geoseg.assess_map`.
+    reference, design
+        A reference sample of the map of change, and how it was drawn (what `geoseg.draw_sample` tells, or its file; one
+        that stands beside the file of the sample is found): areas of change with intervals, see `geoseg.assess_map`.
     band, crs
         Of the class maps, see `geoseg.open_class_map`.
     overwrite
@@ -165,7 +167,8 @@ def map_change(
     percent = _joint(confidence, run, crs)
     areas_to_tell = export.read_areas(zones) if isinstance(zones, str | os.PathLike) else zones
     sample = export.read_objects(reference) if isinstance(reference, str | os.PathLike) else reference
-    others = {"confidence": confidence, "zones": zones, "reference": reference}
+    design = _design(reference, design)
+    others = {"confidence": confidence, "zones": zones, "reference": reference, "design": design}
     inputs = {"maps": list(run.names)} | {name: _name(source) for name, source in others.items()}
 
     with whole_folder(Path(out), overwrite=overwrite) as work:
@@ -186,7 +189,7 @@ def map_change(
             intervals=intervals_of(counted, run.legends, dates),
             trajectories=trajectories_of(counted, run.legends, _MOST_TRAJECTORIES),
             zones=_by_zone(change, areas_to_tell, zone_field, codes, run.legends),
-            accuracy=None if sample is None else geoseg.assess_map(change, sample),
+            accuracy=_assessed(change, sample, design),
             seconds=clock.seconds,
         )
         write_tables(result, work, maps=len(run.maps))
@@ -249,6 +252,16 @@ def _name(source: Any) -> Any:
     return str(getattr(source, "name", None) or "in memory")
 
 
+def _design(reference: Any, design: Any) -> Any:
+    """The file that stands beside a sample, where no other is given."""
+    if design is not None and reference is None:
+        raise OptionError(f"--design tells how a reference was drawn, but there is none: {design}. Give --reference.")
+    if design is None and isinstance(reference, str | os.PathLike):
+        beside = Path(reference).with_name(f"{Path(reference).stem}_design.json")
+        return beside if beside.is_file() else None
+    return design
+
+
 # ---- count and raster ----------------------------------------------------------------------------------------
 
 
@@ -301,7 +314,7 @@ def _stored(changes: LargeChanges, codes: Codes, stack: Stack, path: Path) -> An
     return open_blocks([(path, 0, 0)], stack.geobox, codes.infos)["class"].data
 
 
-# ---- polygons and zones --------------------------------------------------------------------------------------
+# ---- polygons, zones and accuracy --------------------------------------------------------------------------------------
 
 
 def _write_layer(
@@ -367,3 +380,13 @@ def _by_zone(
     pairs = pairs_of(table["class"], codes, legends)
     place = table.columns.get_loc("class_name") + 1
     return pd.concat([table.iloc[:, :place], pairs, table.iloc[:, place:]], axis=1)
+
+
+def _assessed(change: xr.DataArray, sample: gpd.GeoDataFrame | None, design: Any) -> Any:
+    if sample is None:
+        return None
+    if isinstance(design, str | os.PathLike):
+        from geoseg.sampling import read_design  # type: ignore[import-not-found,unused-ignore]
+
+        design = read_design(Path(design))
+    return geoseg.assess_map(change, sample, design=design)

@@ -42,6 +42,9 @@ def change(
     reference: Annotated[
         Path | None, typer.Option(help="A reference sample of the map of change: areas of change with intervals.")
     ] = None,
+    design: Annotated[
+        Path | None, typer.Option(help="How the sample was drawn; a SAMPLE_design.json beside it is found.")
+    ] = None,
     band: Annotated[int | None, typer.Option(help="The band, from 1, where the maps have several.")] = None,
     crs: Annotated[str | None, typer.Option(help="The CRS of maps that have none.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
@@ -63,6 +66,7 @@ def change(
             zones=zones,
             zone_field=zone_field,
             reference=reference,
+            design=design,
             band=band,
             crs=crs,
             overwrite=overwrite,

@@ -27,6 +27,7 @@ from geoseg.classes import ClassInfo
 from geoseg.classmap import class_map, classes_of, open_class_map, write_class_map
 from geoseg.classmap.write import write_confidence_map
 from geoseg.errors import GeosegError, OptionError
+from geoseg.export import write_record
 from geoseg.synthetic import CLASSES, write_scene
 
 LEGEND = (ClassInfo(1, "forest"), ClassInfo(2, "field"), ClassInfo(3, "building"))
@@ -412,20 +413,29 @@ def test_a_zone_field_that_is_not_there(files, tmp_path, capsys) -> None:
 def test_areas_of_change_with_intervals(files, tmp_path) -> None:
     map_change(files[::2], tmp_path / "first", loss="forest")
     change = open_class_map(tmp_path / "first/change.tif")
-    sample = geoseg.draw_sample(change, 200, design="equal")
-    on = change.odc.geobox
-    values = change.values
+    sample = geoseg.draw_sample(change, 120, allocation="equal")
+    on, values = change.odc.geobox, change.values
     names = {info.value: info.name for info in classes_of(change)}
-    places = [~on.transform * (point.x, point.y) for point in sample.to_crs(on.crs.to_wkt()).geometry.centroid]
-    sample["reference"] = [names[int(values[int(row), int(col)])] for col, row in places]
-    sample.to_file(tmp_path / "sample.gpkg")
+    places = [~on.transform * (point.x, point.y) for point in sample.units.to_crs(on.crs.to_wkt()).geometry]
+    truth = [names[int(values[int(row), int(col)])] for col, row in places]
+    wrong = truth.index("forest → building")
+    truth[wrong] = "forest → field"  # one mistake of the map
+    sample.units.assign(reference=truth).to_file(tmp_path / "sample.gpkg")
+    write_record(tmp_path / "sample_design.json", sample.design.to_record())
     out = tmp_path / "out"
     arguments = ["change", *files[::2], "--loss", "forest", "--reference", tmp_path / "sample.gpkg", "--out", out]
     assert run(*arguments, "--quiet") == 0
+    areas = table(out / "areas.csv").set_index("class_name")
+    mapped = areas["mapped_ha"]
+    # Of the units in "forest → building", all but one are right: its area shrinks by that share.
+    units = (sample.design.units["stratum"] == "forest → building").sum()
+    assert areas["area_ha"]["forest → building"] == pytest.approx(mapped["forest → building"] * (units - 1) / units)
+    assert areas["lower_ha"]["forest → building"] < areas["area_ha"]["forest → building"]
+    assert areas["area_ha"].sum() == pytest.approx(mapped.sum())
     accuracy = table(out / "accuracy.csv")
-    assert accuracy.loc[accuracy["measure"] == "overall", "estimate"].tolist() == [1.0]
-    area = accuracy[accuracy["measure"] == "area"].set_index("class")["estimate"]
-    assert area["forest → building"] > 0
+    assert accuracy.loc[accuracy["measure"] == "overall", "estimate"].between(0.9, 1, inclusive="neither").all()
+    assert (out / "methods.txt").read_text(encoding="utf-8").strip()
+    assert json.loads((out / "run.json").read_text())["inputs"]["design"].endswith("sample_design.json")
 
 
 # ---- what cannot be done ---------------------------------------------------------------------------------------
@@ -458,6 +468,7 @@ def test_clear_refusals(files, tmp_path, capsys) -> None:
         ([*two, "--confidence", f"{far},{far}"], "Confidence lies on the grid of its class map", 1),
         ([*two, "--confidence", files[0]], "is two maps", 2),
         ([*two, "--zone-field", "name"], "Give --zones", 2),
+        ([*two, "--design", tmp_path / "none.json"], "Give --reference", 2),
         ([*two, "--zones", tmp_path / "none.gpkg"], "none.gpkg is not there", 2),
         ([*two, "--reference", tmp_path / "none.gpkg"], "none.gpkg is not there", 2),
     ]
