@@ -314,7 +314,7 @@ def _stored(changes: LargeChanges, codes: Codes, stack: Stack, path: Path) -> An
     return open_blocks([(path, 0, 0)], stack.geobox, codes.infos)["class"].data
 
 
-# ---- polygons, zones and accuracy --------------------------------------------------------------------------------------
+# ---- polygons, zones and accuracy ----------------------------------------------------------------------------
 
 
 def _write_layer(
