@@ -52,6 +52,9 @@ class ChangeResult:
     """What `geoseg.assess_map` gives for the map of change; None without a reference."""
     seconds: dict[str, float]
     """Wall time of each stage."""
+    zone_classes: pd.DataFrame | None = None
+    """Gains, losses and rates of each class in each zone, as in ``zone_classes.csv``; None without zones, or where the
+    map of change does not tell all changes apart (loss, gain, or too many classes)."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ def write_tables(result: ChangeResult, work: Path, *, maps: int) -> None:
         tables |= {"series": result.series, "intervals": result.intervals, "trajectories": result.trajectories}
     if result.zones is not None:
         tables["zones"] = result.zones
+    if result.zone_classes is not None:
+        tables["zone_classes"] = result.zone_classes
     if result.accuracy is not None:
         tables |= {"accuracy": result.accuracy.accuracy.table, "areas": result.accuracy.areas}
         (work / "methods.txt").write_text(result.accuracy.methods, encoding="utf-8")

@@ -27,7 +27,16 @@ from geoseg.change.legends import Crosswalk, Legends, legends_of
 from geoseg.change.matrix import matrix_of, matrix_table, pair_sums
 from geoseg.change.pairing import Stack, stack_of
 from geoseg.change.small import LargeChanges
-from geoseg.change.summary import PAIR, areas_by_code, beside_mapped, dated, intervals_of, pairs_of, patch_table
+from geoseg.change.summary import (
+    PAIR,
+    areas_by_code,
+    beside_mapped,
+    dated,
+    intervals_of,
+    pairs_of,
+    patch_table,
+    zone_classes,
+)
 from geoseg.change.table import change_table, years_between
 from geoseg.change.trajectories import series_of, trajectories_of
 from geoseg.change_files import ChangeResult, Compared, Glance, draw_pictures, record_of, write_tables
@@ -180,17 +189,20 @@ def map_change(
         clock.stage("polygons")
         patches = _write_layer(run, change, percent, codes, areas, connectivity, work / "change.gpkg")
         clock.stage("tables")
+        by_zone = _by_zone(change, areas_to_tell, zone_field, codes, run.legends)
+        ends = None if dates is None else (dates[0], dates[-1])
         result = ChangeResult(
             folder=Path(out),
             matrix=matrix,
-            classes=change_table(matrix, None if dates is None else (dates[0], dates[-1])),
+            classes=change_table(matrix, ends),
             patches=patch_table(patches, areas, codes, run.legends),
             series=dated(series_of(counted, run.legends), dates),
             intervals=intervals_of(counted, run.legends, dates),
             trajectories=trajectories_of(counted, run.legends, _MOST_TRAJECTORIES),
-            zones=_by_zone(change, areas_to_tell, zone_field, codes, run.legends),
+            zones=by_zone,
             accuracy=_assessed(change, sample, design),
             seconds=clock.seconds,
+            zone_classes=zone_classes(by_zone, ends),
         )
         write_tables(result, work, maps=len(run.maps))
         clock.stage("pictures")

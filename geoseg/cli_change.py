@@ -119,4 +119,4 @@ def _print_patches(patches: pd.DataFrame) -> None:
 
 
 def _ha(area: float) -> str:
-    return f"{area:,.0f}" if area >= 1000 else f"{area:,.2f}"
+    return f"{area:,.0f}" if area >= 1000 else f"{area:,.2f}" if area >= 1 or not area else f"{area:.2g}"

@@ -13,7 +13,7 @@ import pytest
 import rasterio
 import scipy.ndimage as ndi
 import shapely
-from maps import GEOGRAPHIC, grid
+from maps import GEOGRAPHIC, grid, write_raster
 from matplotlib.image import imread
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
@@ -350,6 +350,17 @@ def test_maps_without_names_are_compared_by_their_values(tmp_path, capsys) -> No
     assert table(tmp_path / "lost/patches.csv")["class_name"].tolist() == ["class 300 → class 12"]
 
 
+def test_values_without_a_name_keep_the_colours_of_the_file(tmp_path) -> None:
+    paths = []
+    for name, row in (("a", [7, 7, 9]), ("b", [7, 9, 9])):
+        paths.append(write_raster(tmp_path / f"{name}.tif", np.array([row], np.uint8), nodata=0))
+        with rasterio.open(paths[-1], "r+") as target:
+            target.write_colormap(1, {7: (0, 100, 0), 9: (250, 200, 0)})
+    map_change(paths, tmp_path / "out")
+    colors = {info.name: info.color for info in classes_of(open_class_map(tmp_path / "out/change.tif"))}
+    assert colors["class 7 → class 9"] == "#afaa00"  # 70 % of what came, 30 % of what was there
+
+
 def test_polygons_of_changes_that_were_put_together_have_no_from_and_to(tmp_path) -> None:
     many = tuple(ClassInfo(value, f"c{value}") for value in range(40))
     rng = np.random.default_rng(1)
@@ -379,7 +390,7 @@ def test_change_by_zone(files, tmp_path) -> None:
         tmp_path / "z.gpkg"
     )
     out = tmp_path / "out"
-    arguments = ["change", *files[::2], "--zones", tmp_path / "z.gpkg", "--zone-field"]
+    arguments = ["change", *files[::2], "--dates", "2000,2016", "--zones", tmp_path / "z.gpkg", "--zone-field"]
     assert run(*arguments, "district", "--out", out, "--quiet") == 0
     zones = table(out / "zones.csv").set_index(["zone", "class_name"])
     matrix = table(out / "transitions.csv").set_index(["from_name", "to_name"])
@@ -389,6 +400,16 @@ def test_change_by_zone(files, tmp_path) -> None:
     assert ("west", "field → building") not in zones.index
     assert zones["from_name"]["east", "field → building"] == "field"
     assert zones["area_ha"].sum() == pytest.approx(matrix["area_ha"].sum(), rel=1e-6)
+    classes = table(out / "zone_classes.csv").set_index(["zone", "class_name"])
+    whole = table(out / "classes.csv").set_index("class_name")
+    for column in ("before_ha", "after_ha", "gain_ha", "loss_ha"):
+        assert classes[column].groupby("class_name").sum().to_numpy() == pytest.approx(
+            whole[column].sort_index().to_numpy(), rel=1e-6
+        )
+    assert classes["annual_rate"]["west", "forest"] < 0
+    assert run(*arguments, "district", "--loss", "forest", "--out", tmp_path / "lost", "--quiet") == 0
+    assert "zone_classes.csv" not in written(tmp_path / "lost")
+    assert table(tmp_path / "lost/zones.csv")["class_name"].eq("other").any()
 
 
 @needs_zones

@@ -76,12 +76,8 @@ def codes_of(
     OptionError
         No classes or more than 120; loss and gain that are not among them.
     """
+    _check_count(legends)
     count = len(legends.values)
-    if not 0 < count <= MOST_CLASSES:
-        raise OptionError(
-            f"A map of change has 1 to {MOST_CLASSES} classes, but the legends have {count}. "
-            + ("Give them with class_map, or with a crosswalk." if not count else "Merge some with a crosswalk.")
-        )
     wanted, stays = _wanted(legends, loss, gain, unchanged, whole)
     table = np.full((count, count), OTHER if whole else NODATA, np.uint8)
     if count <= REGULAR_CLASSES:
@@ -92,11 +88,21 @@ def codes_of(
 
 
 def check_named(legends: Legends, *, loss: Classes | None, gain: Classes | None) -> None:
-    """Refuse classes that are in no legend, before anything is read; values without a name show only then."""
+    """Refuse classes that are in no legend, or too many, before anything is read; values without a name show then."""
     if legends.values:
+        _check_count(legends)
         for option, wanted in (("loss", loss), ("gain", gain)):
             named = [item for item in _items(wanted) if not re.fullmatch(r"(class )?-?\d+", str(item))]
             _chosen(legends, named, option)
+
+
+def _check_count(legends: Legends) -> None:
+    count = len(legends.values)
+    if not 0 < count <= MOST_CLASSES:
+        raise OptionError(
+            f"A map of change has 1 to {MOST_CLASSES} classes, but the legends have {count}. "
+            + ("Give them with class_map, or with a crosswalk." if not count else "Merge some with a crosswalk.")
+        )
 
 
 def _items(wanted: Classes | None) -> list[str | int]:

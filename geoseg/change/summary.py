@@ -14,7 +14,7 @@ from geoseg.change.legends import Legends
 from geoseg.change.matrix import matrix_of
 from geoseg.change.table import change_table
 
-__all__ = ["PAIR", "areas_by_code", "beside_mapped", "dated", "intervals_of", "pairs_of", "patch_table"]
+__all__ = ["PAIR", "areas_by_code", "beside_mapped", "dated", "intervals_of", "pairs_of", "patch_table", "zone_classes"]
 
 PAIR = ("from", "from_name", "to", "to_name")
 """What a code stands for, as columns."""
@@ -98,3 +98,17 @@ def patch_table(
     table["largest_ha"] = np.array(largest_m2, float) / 1e4
     table = table[["class", "class_name", *PAIR, "patches", "area_ha", "mean_ha", "largest_ha"]]
     return table.sort_values("area_ha", ascending=False, kind="stable", ignore_index=True)
+
+
+def zone_classes(zones: pd.DataFrame | None, dates: Sequence[Any] | None) -> pd.DataFrame | None:
+    """`change_table` of each zone, of the table of what became what by zone; None where that lacks some pairs."""
+    if zones is None or zones.empty or zones["from_name"].isna().any():
+        return None
+    parts = []
+    for _, rows in zones.groupby("zone_id", sort=False):
+        part = change_table(rows, dates)
+        part.attrs = {}
+        for place, column in enumerate(("zone_id", "zone")):
+            part.insert(place, column, [rows[column].iloc[0]] * len(part))
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
