@@ -1,7 +1,8 @@
-"""What a comparison of class maps leaves as files: tables, pictures, the record."""
+"""Files of a comparison of class maps: the crosswalk that goes in; tables, pictures and the record that come out."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,25 @@ from geoseg import export
 from geoseg.change.coded import coded
 from geoseg.change.codes import Codes
 from geoseg.change.counting import Counted
-from geoseg.change.legends import Legends
+from geoseg.change.legends import Crosswalk, Legends
 from geoseg.change.matrix import square
 from geoseg.change.pairing import Stack
 from geoseg.classes import NODATA, ClassInfo
 from geoseg.classmap import class_map
+from geoseg.errors import OptionError
 from geoseg.outfolder import Clock
 
-__all__ = ["ChangeResult", "Compared", "Glance", "draw_pictures", "record_of", "write_tables"]
+__all__ = [
+    "ChangeResult",
+    "Compared",
+    "Glance",
+    "draw_pictures",
+    "listed",
+    "name_of",
+    "read_crosswalk",
+    "record_of",
+    "write_tables",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,3 +227,33 @@ def record_of(
 def _values_of(legends: Legends, name: str) -> list[list[int]]:
     """The values that are called so in each map."""
     return [sorted(value for value, called in part.items() if called == name) for part in legends.names]
+
+
+def read_crosswalk(crosswalk: Any) -> Crosswalk | None:
+    """From a file, where it is one: all as text, for "1" may be a value as well as a name."""
+    if not isinstance(crosswalk, str | os.PathLike):
+        return crosswalk
+    try:
+        # No class is lost for being called "NA" or "None".
+        return pd.read_csv(crosswalk, dtype=str, keep_default_na=False, na_values=[""], skipinitialspace=True)
+    except (OSError, ValueError) as error:  # pandas' own among them
+        raise OptionError(
+            f"--crosswalk is a CSV file with the columns from and to, but {crosswalk} cannot be read as one: {error}. "
+            "Check the path and the file."
+        ) from error
+
+
+def listed(classes: Any) -> list[str | int] | None:
+    """One class or several, as a list."""
+    return [classes] if isinstance(classes, str | int) else None if classes is None else list(classes)
+
+
+def name_of(source: Any) -> Any:
+    """What an input is called in the record."""
+    if source is None or isinstance(source, str):
+        return source
+    if isinstance(source, os.PathLike):
+        return os.fspath(source)
+    if isinstance(source, list | tuple):
+        return [name_of(part) for part in source]
+    return str(getattr(source, "name", None) or "in memory")

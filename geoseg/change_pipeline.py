@@ -39,7 +39,17 @@ from geoseg.change.summary import (
 )
 from geoseg.change.table import change_table, years_between
 from geoseg.change.trajectories import series_of, trajectories_of
-from geoseg.change_files import ChangeResult, Compared, Glance, draw_pictures, record_of, write_tables
+from geoseg.change_files import (
+    ChangeResult,
+    Compared,
+    Glance,
+    draw_pictures,
+    listed,
+    name_of,
+    read_crosswalk,
+    record_of,
+    write_tables,
+)
 from geoseg.classes import NODATA
 from geoseg.classmap import BlockWriter, class_map, only_classes, open_blocks, open_class_map, write_class_map
 from geoseg.errors import OptionError, SceneError
@@ -154,10 +164,10 @@ def map_change(
     os.environ.setdefault("GDAL_CACHEMAX", _GDAL_CACHE_MB)
     clock = Clock(progress or Progress())
     clock.stage("open")
-    loss, gain = _listed(loss), _listed(gain)
+    loss, gain = listed(loss), listed(gain)
     settings = {
         "dates": None if dates is None else [str(date) for date in dates],
-        "crosswalk": _name(crosswalk) if isinstance(crosswalk, str | os.PathLike) else None,
+        "crosswalk": name_of(crosswalk) if isinstance(crosswalk, str | os.PathLike) else None,
         "loss": loss,
         "gain": gain,
         "min_area": None if min_area is None else str(min_area),
@@ -178,7 +188,7 @@ def map_change(
     sample = export.read_objects(reference) if isinstance(reference, str | os.PathLike) else reference
     design = _design(reference, design)
     others = {"confidence": confidence, "zones": zones, "reference": reference, "design": design}
-    inputs = {"maps": list(run.names)} | {name: _name(source) for name, source in others.items()}
+    inputs = {"maps": list(run.names)} | {name: name_of(source) for name, source in others.items()}
 
     with whole_folder(Path(out), overwrite=overwrite) as work:
         counted, glance = _count(run)
@@ -221,24 +231,10 @@ def _open(maps: Sequence[Source], dates: Any, crosswalk: Any, band: int | None, 
     opened = tuple(m if isinstance(m, xr.DataArray) else open_class_map(m, band=band, crs=crs) for m in maps)
     stack = stack_of(opened)
     years = years_between(dates, len(opened))
-    legends = legends_of(opened, _crosswalk(crosswalk))
+    legends = legends_of(opened, read_crosswalk(crosswalk))
     return Compared(
-        opened, tuple(map(_name, maps)), None if dates is None else tuple(dates), years, stack, legends, clock
+        opened, tuple(map(name_of, maps)), None if dates is None else tuple(dates), years, stack, legends, clock
     )
-
-
-def _crosswalk(crosswalk: Any) -> Crosswalk | None:
-    """From a file, where it is one: all as text, for "1" may be a value as well as a name."""
-    if not isinstance(crosswalk, str | os.PathLike):
-        return crosswalk
-    try:
-        # No class is lost for being called "NA" or "None".
-        return pd.read_csv(crosswalk, dtype=str, keep_default_na=False, na_values=[""], skipinitialspace=True)
-    except (OSError, ValueError) as error:  # pandas' own among them
-        raise OptionError(
-            f"--crosswalk is a CSV file with the columns from and to, but {crosswalk} cannot be read as one: {error}. "
-            "Check the path and the file."
-        ) from error
 
 
 def _joint(confidence: Sequence[Source] | None, run: Compared, crs: Any) -> xr.DataArray | None:
@@ -247,21 +243,6 @@ def _joint(confidence: Sequence[Source] | None, run: Compared, crs: Any) -> xr.D
     sources = [confidence] if isinstance(confidence, str | os.PathLike | xr.DataArray) else confidence
     opened = [part if isinstance(part, xr.DataArray) else open_class_map(part, crs=crs) for part in sources]
     return joint_confidence(opened, run.maps, run.stack)
-
-
-def _listed(classes: Any) -> list[str | int] | None:
-    return [classes] if isinstance(classes, str | int) else None if classes is None else list(classes)
-
-
-def _name(source: Any) -> Any:
-    """What an input is called in the record."""
-    if source is None or isinstance(source, str):
-        return source
-    if isinstance(source, os.PathLike):
-        return os.fspath(source)
-    if isinstance(source, list | tuple):
-        return [_name(part) for part in source]
-    return str(getattr(source, "name", None) or "in memory")
 
 
 def _design(reference: Any, design: Any) -> Any:
