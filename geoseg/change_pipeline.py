@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -379,7 +380,5 @@ def _assessed(change: xr.DataArray, sample: gpd.GeoDataFrame | None, design: Any
     if sample is None:
         return None
     if isinstance(design, str | os.PathLike):
-        from geoseg.sampling import read_design  # type: ignore[import-not-found,unused-ignore]
-
-        design = read_design(Path(design))
+        design = import_module("geoseg.sampling").read_design(Path(design))
     return geoseg.assess_map(change, sample, design=design)
