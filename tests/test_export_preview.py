@@ -22,7 +22,7 @@ from geoseg.classes import ClassInfo
 from geoseg.classmap import class_map
 from geoseg.errors import OptionError, OutputError
 from geoseg.export import preview, write_preview
-from geoseg.export.drawing import NODATA_COLOR, Layout, _clipped, _round_length, _up_azimuth, rgb, steps_m
+from geoseg.export.drawing import NODATA_COLOR, Layout, _round_length, _up_azimuth, clipped, rgb, steps_m
 
 CLASSES = (ClassInfo(0, "land", "#d8b365"), ClassInfo(3, "water $x_1$", "#1f6fb4"))
 GRAY = rgb(NODATA_COLOR)
@@ -281,8 +281,8 @@ def test_many_classes_and_odd_titles_give_the_same_bytes_each_time(tmp_path: Pat
 
 
 def test_names_are_clipped_not_swallowed() -> None:
-    assert _clipped("Donaudampfschifffahrtsgesellschaft", 10) == "Donaudamp…"
-    assert _clipped("short", 10) == "short"
+    assert clipped("Donaudampfschifffahrtsgesellschaft", 10) == "Donaudamp…"
+    assert clipped("short", 10) == "short"
 
 
 def test_wrong_input_is_named(tmp_path: Path) -> None:
