@@ -16,7 +16,7 @@ from geoseg.errors import OptionError, OutputError
 
 __all__ = ["assess"]
 
-FILES = ("object_accuracy.csv", "object_accuracy.json", "matches.gpkg")
+FILES = ("object_accuracy.csv", "object_accuracy.json", "matches.gpkg", "report.html")
 _RASTERS = {".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img", ".nc", ".zarr"}
 _SHOWN = {
     "found": ("found", ","),
@@ -71,11 +71,11 @@ def assess(
     if not quiet:
         _print(accuracy)
         if out is not None:
-            typer.echo(f"The tables are in {out}; open {out / 'matches.gpkg'} in QGIS.")
+            typer.echo(f"The report is {out / 'report.html'}; open {out / 'matches.gpkg'} in QGIS.")
 
 
 def write_assessment(accuracy: Any, folder: Path, *, inputs: dict[str, Path | None]) -> None:
-    """Write the table (CSV), the record (JSON) and the layer of matches: all of them or none.
+    """Write the table (CSV), the record (JSON), the layer of matches and the report: all of them or none.
 
     Parameters
     ----------
@@ -89,8 +89,10 @@ def write_assessment(accuracy: Any, folder: Path, *, inputs: dict[str, Path | No
     from geoseg import export
     from geoseg.accuracy.verdicts import VERDICTS
     from geoseg.files import check_folder, replacing
+    from geoseg.report import report_object_accuracy, write_page
 
     check_folder(folder, create=True)
+    title = next((path.name for path in inputs.values() if path is not None), "objects")
     table = accuracy.table
     record = {
         "inputs": inputs,
@@ -100,10 +102,11 @@ def write_assessment(accuracy: Any, folder: Path, *, inputs: dict[str, Path | No
         "versions": export.versions(),
     }
     with ExitStack() as files:  # each takes its place when all are whole
-        csv, json, gpkg = (files.enter_context(replacing(folder / name)) for name in FILES)
+        csv, json, gpkg, html = (files.enter_context(replacing(folder / name)) for name in FILES)
         export.write_areas_csv(table, csv)
         export.write_record(json, record)
         export.write_polygons([accuracy.matches], gpkg, classes=VERDICTS, layer="matches", multi=True)
+        write_page(report_object_accuracy(accuracy, title=title, record=record), html)
 
 
 def _vector(path: Path) -> Path:

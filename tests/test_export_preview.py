@@ -22,7 +22,7 @@ from geoseg.classes import ClassInfo
 from geoseg.classmap import class_map
 from geoseg.errors import OptionError, OutputError
 from geoseg.export import preview, thinning, write_preview
-from geoseg.export.drawing import NODATA_COLOR, Layout, _clipped, _round_length, _up_azimuth, rgb, steps_m
+from geoseg.export.drawing import NODATA_COLOR, Layout, _clipped, round_length, up_azimuth, rgb, steps_m
 
 CLASSES = (ClassInfo(0, "land", "#d8b365"), ClassInfo(3, "water $x_1$", "#1f6fb4"))
 GRAY = rgb(NODATA_COLOR)
@@ -216,7 +216,7 @@ def test_scale_and_north_are_those_of_the_ground(crs: str, origin: tuple[float, 
     geod = pyproj.Geod(ellps="WGS84")
     assert steps_m(geobox)[0] == pytest.approx(geod.inv(lon0, lat0, lon1, lat1)[2] / 100, rel=1e-3)
     assert steps_m(geobox)[1] == pytest.approx(geod.inv(lon0, lat0, lon2, lat2)[2] / 100, rel=1e-3)
-    difference = _up_azimuth(geobox) - geod.inv(lon0, lat0, lon2, lat2)[0]
+    difference = up_azimuth(geobox) - geod.inv(lon0, lat0, lon2, lat2)[0]
     assert abs((difference + 180) % 360 - 180) < 0.1
 
 
@@ -226,7 +226,7 @@ def test_the_scale_bar_is_as_long_as_it_says(tmp_path: Path) -> None:
     file = write_preview(tmp_path / "preview.png", scene, cover, width_px=1200)
     layout = Layout.of(scene.geobox, 1200)
     pixel_m = 10 * 400 / layout.panel_shape[1] / 0.9996  # UTM's scale on the central meridian
-    expected_px = _round_length(0.35 * layout.panel_shape[1] * pixel_m) / pixel_m
+    expected_px = round_length(0.35 * layout.panel_shape[1] * pixel_m) / pixel_m
     foot = read_png(file)[-40:-15, 10 : 10 + layout.panel_shape[1]]
     line = np.flatnonzero((foot.max(axis=-1) < 150).any(axis=0))
     bar = line[: np.argmax(np.diff(line) > 1) + 1] if (np.diff(line) > 1).any() else line
@@ -234,8 +234,8 @@ def test_the_scale_bar_is_as_long_as_it_says(tmp_path: Path) -> None:
 
 
 @given(st.floats(1e-3, 1e8))
-def test_round_lengths(at_most: float) -> None:
-    length = _round_length(at_most)
+def testround_lengths(at_most: float) -> None:
+    length = round_length(at_most)
     assert length <= at_most * (1 + 1e-6)
     assert length > at_most / 2.51
     assert f"{length:.0e}"[0] in "125"

@@ -1,0 +1,8 @@
+"""Reports that a person reads: one HTML file each, which needs no network, on a screen, a phone or paper."""
+
+from geoseg.report.of_areas import report_areas
+from geoseg.report.of_object_accuracy import report_object_accuracy
+from geoseg.report.of_objects import report_objects
+from geoseg.report.page import write_page
+
+__all__ = ["report_areas", "report_object_accuracy", "report_objects", "write_page"]
