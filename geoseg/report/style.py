@@ -100,12 +100,12 @@ def contrast(one: str, other: str) -> float:
 
 
 def ink_on(color: str) -> str:
-    """Dark or white text, whichever can be read better on a colour.
+    """Black or white text, whichever can be read better on a colour: 4.58 at least, whatever the colour.
 
     >>> ink_on("#222222"), ink_on("#eeeeee")
-    ('#ffffff', '#1c1f23')
+    ('#ffffff', '#000000')
     """
-    return max((INK, BACKGROUND), key=lambda ink: contrast(ink, color))
+    return max(("#000000", "#ffffff"), key=lambda ink: contrast(ink, color))
 
 
 def _luminance(color: str) -> float:
