@@ -144,7 +144,7 @@ def map_(
             )
         if not quiet:
             print_objects(found.table)
-            typer.echo(f"The objects are in {found.folder}: open polygons.gpkg in QGIS, or look at preview.png.")
+            typer.echo(f"The objects are in {found.folder}: open polygons.gpkg in QGIS, or read report.html.")
         return
     if split is not None:
         raise OptionError(f"--split is for objects, but {model} gives classes. Choose some with --objects.")
@@ -183,7 +183,7 @@ def map_(
         )
     if not quiet:
         _print_areas(result.areas)
-        typer.echo(f"The map is in {result.folder}: open polygons.gpkg or classes.tif in QGIS, or look at preview.png.")
+        typer.echo(f"The map is in {result.folder}: open polygons.gpkg or classes.tif in QGIS, or read report.html.")
 
 
 @app.command()
@@ -292,7 +292,7 @@ def demo(
     if not quiet:
         _print_areas(result.areas)
         typer.echo(f"Of the pixels, {agreement:.1%} have the class that was drawn.")
-        typer.echo(f"Look at {result.folder / 'preview.png'}, and open {result.folder / 'polygons.gpkg'} in QGIS.")
+        typer.echo(f"Look at {result.folder / 'report.html'}, and open {result.folder / 'polygons.gpkg'} in QGIS.")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -22,7 +22,7 @@ from geoseg.classes import ClassInfo
 from geoseg.classmap import class_map
 from geoseg.errors import OptionError, OutputError
 from geoseg.export import preview, thinning, write_preview
-from geoseg.export.drawing import NODATA_COLOR, Layout, _clipped, round_length, up_azimuth, rgb, steps_m
+from geoseg.export.drawing import NODATA_COLOR, Layout, _clipped, rgb, round_length, steps_m, up_azimuth
 
 CLASSES = (ClassInfo(0, "land", "#d8b365"), ClassInfo(3, "water $x_1$", "#1f6fb4"))
 GRAY = rgb(NODATA_COLOR)

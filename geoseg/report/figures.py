@@ -160,7 +160,7 @@ def map_figure(
     lines = _lines(list(outlines), grid)
     image = f'<img alt="{escaped(caption)}" width="{width}" height="{height}" src="{_packed(picture, photo)}">'
     return Html(
-        f'<figure><div class="frame">{image}{lines}</div><div class="under">{_scale(grid)}{_north(grid)}</div>{below}'
+        f'<figure style="--a:{width / height:.4f}"><div class="frame">{image}{lines}</div><div class="under">{_scale(grid)}{_north(grid)}</div>{below}'
         f"<figcaption>{escaped(caption)}</figcaption></figure>"
     )
 

@@ -46,6 +46,7 @@ figcaption{{font-size:.92rem;margin-top:.3rem}}
 .maps{{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}}
 .maps figure{{flex:1 1 20rem;min-width:0;margin:0}}
 .frame{{position:relative;border:1px solid {FAINT};line-height:0}}
+.frame,.under{{max-width:calc(44rem*var(--a))}}
 .frame img{{width:100%;height:auto;image-rendering:pixelated}}
 .frame svg{{position:absolute;inset:0;width:100%;height:100%}}
 .under{{display:flex;justify-content:space-between;align-items:center;margin-top:.35rem;font-size:.85rem}}
@@ -85,6 +86,7 @@ dl{{grid-template-columns:1fr}}dd{{margin-bottom:.4rem}}
 body{{font-size:10.5pt;max-width:none;padding:0}}
 h1,h2,h3,caption,.cap{{break-after:avoid}}tr,li,dd,.bars.short,.matrix,.key{{break-inside:avoid}}thead{{display:table-header-group}}
 .scroll{{overflow:visible}}svg.chart{{max-width:24rem}}
+.frame,.under{{max-width:calc(150mm*var(--a))}}.maps figure{{flex-basis:14rem}}
 }}
 """
 
