@@ -12,7 +12,7 @@ import numpy as np
 from geoseg.report.page import Html, escaped, scrolled
 from geoseg.report.style import INK, RULE, ink_on
 
-__all__ = ["Bar", "Series", "bars", "matrix", "series"]
+__all__ = ["Bar", "Series", "bars", "matrix", "series", "shares"]
 
 _SHADE = (11, 83, 148)  # one hue, by lightness: readable without telling colours apart, and in grey
 _WIDE, _HIGH, _LEFT, _RIGHT, _TOP, _BOTTOM = 380, 240, 46, 108, 12, 26
@@ -64,6 +64,39 @@ def bars(items: Sequence[Bar], *, caption: str) -> Html:
         )
     kind = "bars short" if len(rows) <= 20 else "bars"  # a short one is not cut by the end of a sheet
     return Html(f'<table class="{kind}"><caption>{escaped(caption)}</caption><tbody>{"".join(rows)}</tbody></table>')
+
+
+def shares(rows: Sequence[tuple[str, Sequence[tuple[str, str, float]], str]], *, caption: str) -> Html:
+    """One bar for each row, divided by what it is made of.
+
+    Parameters
+    ----------
+    rows
+        Name, parts (name, ``#rrggbb``, share 0..1 in order), and a text beside the bar.
+    caption
+        What is shown. What is left of a bar stays white.
+
+    Examples
+    --------
+    >>> drawn = shares([("Au", [("water", "#1f6fb4", 0.25)], "25 %")], caption="Zones")
+    >>> 'left:0.00%;width:25.00%' in drawn
+    True
+    """
+    lines = []
+    for name, parts, text in rows:
+        drawn, left = "", 0.0
+        for part, color, share in parts:
+            if share > 0:
+                place = f"left:{100 * left:.2f}%;width:{100 * share:.2f}%"
+                drawn += f'<i title="{escaped(part)}" style="{place};background:{escaped(color)}"></i>'
+                left += share
+        lines.append(
+            f'<tr><th scope="row">{escaped(name)}</th>'
+            f'<td class="g"><div class="track whole" aria-hidden="true">{drawn}</div></td>'
+            f'<td class="n">{escaped(text)}</td></tr>'
+        )
+    kind = "bars short" if len(lines) <= 20 else "bars"
+    return Html(f'<table class="{kind}"><caption>{escaped(caption)}</caption><tbody>{"".join(lines)}</tbody></table>')
 
 
 def matrix(

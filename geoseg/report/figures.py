@@ -38,9 +38,11 @@ class Outline:
     """An outline on a map."""
 
     name: str
-    """What it is of, for those who cannot see it."""
+    """What it is of, shown where the pointer rests."""
     geometry: Any
     """A shapely geometry in the CRS of the map."""
+    label: str = ""
+    """A few letters, written in its middle."""
 
 
 def maps(*figures: str) -> Html:
@@ -159,8 +161,9 @@ def map_figure(
     height, width = picture.shape[:2]
     lines = _lines(list(outlines), grid)
     image = f'<img alt="{escaped(caption)}" width="{width}" height="{height}" src="{_packed(picture, photo)}">'
+    under = f'<div class="under">{_scale(grid)}{_north(grid)}</div>'
     return Html(
-        f'<figure style="--a:{width / height:.4f}"><div class="frame">{image}{lines}</div><div class="under">{_scale(grid)}{_north(grid)}</div>{below}'
+        f'<figure style="--a:{width / height:.4f}"><div class="frame">{image}{lines}</div>{under}{below}'
         f"<figcaption>{escaped(caption)}</figcaption></figure>"
     )
 
@@ -220,20 +223,27 @@ def _lines(outlines: list[Outline], grid: GeoBox) -> str:
     height, width = grid.shape
     back = ~grid.transform
     frame = shapely.box(-1, -1, width + 1, height + 1)
-    drawn = []
+    size = max(width, height) / 32
+    paths, labels = [], []
     for outline in outlines[:_OUTLINES]:
         shape = shapely.transform(outline.geometry, lambda xy: _moved(back, xy))
-        shape = shapely.intersection(shapely.boundary(shapely.simplify(shape, 0.5)), frame)
+        edge = shapely.intersection(shapely.boundary(shapely.simplify(shape, 0.5)), frame)
         path = "".join(
             "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in shapely.get_coordinates(part))
-            for part in shapely.get_parts(shape)
+            for part in shapely.get_parts(edge)
         )
         if path:
             title = f"<title>{escaped(outline.name)}</title>"
-            drawn.append(f'<path d="{path}" stroke="{BACKGROUND}" stroke-width="3.5"/>')
-            drawn.append(f'<path d="{path}" stroke="{INK}" stroke-width="1.4">{title}</path>')
-    style = 'fill="none" vector-effect="non-scaling-stroke"'
-    return f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" {style}>{"".join(drawn)}</svg>'
+            paths.append(f'<path d="{path}" stroke="{BACKGROUND}" stroke-width="3.5"/>')
+            paths.append(f'<path d="{path}" stroke="{INK}" stroke-width="1.4">{title}</path>')
+        seen = shapely.intersection(shape, shapely.box(0, 0, width, height))
+        if outline.label and not seen.is_empty:
+            middle = seen.representative_point()
+            halo = f'stroke="{BACKGROUND}" stroke-width="{size / 5:.1f}" paint-order="stroke" stroke-linejoin="round"'
+            place = f'x="{middle.x:.1f}" y="{middle.y + size / 3:.1f}" text-anchor="middle" font-size="{size:.0f}"'
+            labels.append(f'<text {place} fill="{INK}" {halo} font-weight="700">{escaped(outline.label)}</text>')
+    head = f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" fill="none">'
+    return f"{head}{''.join(paths)}{''.join(labels)}</svg>"
 
 
 def _scale(grid: GeoBox) -> str:

@@ -61,6 +61,7 @@ ul.legend{{list-style:none;margin:.5rem 0;padding:0;display:flex;flex-wrap:wrap;
 .bars td.n{{width:27%}}
 .track{{position:relative;height:1.25rem;margin:.05rem 0}}
 .track i{{position:absolute;top:.15rem;bottom:.15rem;left:0;border:1px solid {FAINT}}}
+.track.whole{{outline:1px solid {FAINT};outline-offset:-1px}}.track.whole i{{border-width:0 1px 0 0;top:0;bottom:0}}
 .track b{{position:absolute;top:50%;height:0;border-top:2px solid {INK}}}
 .track b::before,.track b::after{{content:"";position:absolute;top:-.36rem;height:.6rem;border-left:2px solid {INK}}}
 .track b::before{{left:-1px}}.track b::after{{right:-1px}}
