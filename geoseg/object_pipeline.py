@@ -236,7 +236,10 @@ def _record(
 ) -> dict[str, Any]:
     finder = run.finder
     spec, tiling = finder.model.spec, finder.tiling
-    drawn = {name: None if value is None else str(value) for name, value in asdict(shapes).items()}
+    drawn = {
+        name: value if value is None or isinstance(value, bool) else str(value)
+        for name, value in asdict(shapes).items()
+    }
     sides = {"tile_px": tiling.tile_px, "overlap_px": tiling.overlap_px, "block_px": tiling.block_px}
     return {
         "input": {"source": str(source), **finder.scene.describe()},
