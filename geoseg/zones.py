@@ -66,9 +66,7 @@ def check_areas(
             f"{shapes[wrong[0]].geom_type}. Choose another layer, or make polygons of it."
         )
     if areas.crs is None:
-        raise OptionError(
-            f"{task} needs a CRS on both sides, but {name} have none. Assign the one they were drawn in."
-        )
+        raise OptionError(f"{task} needs a CRS on both sides, but {name} have none. Assign the one they were drawn in.")
     invalid = there[~shapely.is_valid(shapes[there])]
     if len(invalid):
         others = f" ({len(invalid) - 1} more are invalid, too)" if len(invalid) > 1 else ""
@@ -78,7 +76,9 @@ def check_areas(
         )
 
 
-def move_areas(areas: gpd.GeoDataFrame | gpd.GeoSeries, crs: Any, *, tolerance: float) -> np.ndarray:
+def move_areas(
+    areas: gpd.GeoDataFrame | gpd.GeoSeries, crs: Any, *, tolerance: float, shortest: float = 0.0
+) -> np.ndarray:
     """The polygons in another CRS, with straight edges that stay straight.
 
     An edge that is straight in one CRS is a curve in another. Edges are halved until the curve is met, and then each
@@ -92,6 +92,8 @@ def move_areas(areas: gpd.GeoDataFrame | gpd.GeoSeries, crs: Any, *, tolerance: 
         Where they go.
     tolerance
         The largest distance between an edge and its curve, in units of `crs`.
+    shortest
+        Edges that are shorter than this are not halved, for tolerances as small as the rounding of a projection.
 
     Returns
     -------
@@ -130,7 +132,8 @@ def move_areas(areas: gpd.GeoDataFrame | gpd.GeoSeries, crs: Any, *, tolerance: 
             start, end = at[:-1][waiting], at[1:][waiting]
             first, last = moved(start), moved(end)
             errors = [np.hypot(*(moved(start * (1 - t) + end * t) - (first * (1 - t) + last * t)).T) for t in _PLACES]
-            bent = np.flatnonzero(waiting)[np.max(errors, axis=0) > tolerance]
+            long = np.hypot(*(last - first).T) > shortest
+            bent = np.flatnonzero(waiting)[(np.max(errors, axis=0) > tolerance) & long]
             if not len(bent):
                 break
             at = np.insert(at, bent + 1, (at[bent] + at[bent + 1]) / 2, axis=0)  # the same from both ends of an edge

@@ -12,7 +12,7 @@ import xarray as xr
 from geoseg.classmap import class_names, classes_of, geobox_of
 from geoseg.errors import OptionError
 from geoseg.zonal.counting import check_same_grid, sum_by_zone
-from geoseg.zonal.placing import STRAIGHT_PX, elsewhere, measure_whole, names_of, place_zones
+from geoseg.zonal.placing import STRAIGHT_M, STRAIGHT_PX, elsewhere, measure_whole, names_of, place_zones
 from geoseg.zonal.result import ZoneAreas, class_table, statistics, zone_table
 
 __all__ = ["zone_areas"]
@@ -41,12 +41,12 @@ def zone_areas(
         read once, strip by strip.
     zones
         Polygons and MultiPolygons, in any CRS. Their edges are straight in that CRS; where the map has another one they
-        get as many vertices as it takes to be within 0.001 pixel of it there.
+        get as many vertices as it takes to be within 1e-5 pixel and 1 mm of it there.
     zone_field
         The column with the names of zones. None: they are numbered from 1.
     values
-        Numbers on the same grid (confidence, a height), NaN or ``_FillValue`` where there are none: their statistics are
-        given beside, each pixel weighted by its true area in the zone.
+        Numbers on the same grid (confidence, a height), NaN or ``_FillValue`` where there are none: their statistics
+        are given beside, each pixel weighted by its true area in the zone.
     values_name
         What the columns of these statistics begin with.
     threads
@@ -116,5 +116,6 @@ def zone_areas(
         "map_crs": str(geobox.crs),
         "zones_crs": zones.crs.to_string(),
         "edges_straight_px": STRAIGHT_PX,
+        "edges_straight_m": STRAIGHT_M,
     }
     return ZoneAreas(table, by_zone, zones, classes_of(class_map, values=sums.values), settings)

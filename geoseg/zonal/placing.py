@@ -19,11 +19,13 @@ from geoseg.polygons.measure import SNAP_PX, polygon_areas
 from geoseg.polygons.overlay import polygonal
 from geoseg.zones import check_areas, move_areas
 
-__all__ = ["STRAIGHT_PX", "Placed", "measure_whole", "names_of", "place_zones"]
+__all__ = ["STRAIGHT_M", "STRAIGHT_PX", "Placed", "measure_whole", "names_of", "place_zones"]
 
-STRAIGHT_PX = 0.001
-"""How far an edge of a zone may be from where it runs in its own CRS."""
+STRAIGHT_PX, STRAIGHT_M = 1e-5, 1e-3
+"""How far an edge of a zone may be from where it runs in its own CRS: the smaller of the two."""
 
+_SHORTEST_PX = 0.01  # edges are not cut finer than this, however a projection rounds
+_RADIUS_M = 6.4e6
 _MARGIN = 0.05  # of the map's size: zones are cut there before they are moved
 _CELLS = 64  # along the sides of a grid that zones are measured on; any number does
 
@@ -90,7 +92,7 @@ def _text(value: Any) -> str:
 def place_zones(zones: gpd.GeoDataFrame, names: Sequence[str], geobox: GeoBox) -> Placed:
     """Where zones lie on a grid.
 
-    Edges are straight in the CRS of the zones: in another one they get as many vertices as it takes for `STRAIGHT_PX`.
+    Edges are straight in the CRS of the zones: in another one they get as many vertices as it takes for `STRAIGHT_PX` and `STRAIGHT_M`.
 
     Raises
     ------
@@ -103,20 +105,20 @@ def place_zones(zones: gpd.GeoDataFrame, names: Sequence[str], geobox: GeoBox) -
     shapes, uncut = _moved(zones, geobox)
     polygons, zone = shapely.get_parts(shapes, return_index=True)
     outlines, polygon = shapely.get_rings(polygons, return_index=True)
-    at, ring = shapely.get_coordinates(outlines, return_index=True)
+    rings = np.concatenate([[0], np.cumsum(shapely.get_num_coordinates(outlines))])
+    at = shapely.get_coordinates(outlines)
     to_pixels = ~geobox.transform
     cols = _snapped(to_pixels.a * at[:, 0] + to_pixels.b * at[:, 1] + to_pixels.c)
     rows = _snapped(to_pixels.d * at[:, 0] + to_pixels.e * at[:, 1] + to_pixels.f)
-    rings = np.searchsorted(ring, np.arange(len(outlines) + 1))
     owner = zone[polygon]
     is_hole = np.diff(polygon, prepend=-1) == 0  # a polygon's first ring is its exterior
     signs = np.where((_turns(cols, rows, rings) > 0) == is_hole, -1.0, 1.0)
 
     count = len(zones)
     low, high = np.full((2, count), np.inf), np.full((2, count), -np.inf)
-    for axis, places in enumerate((cols, rows)):
-        np.minimum.at(low[axis], owner[ring], places)
-        np.maximum.at(high[axis], owner[ring], places)
+    for axis, places in enumerate((cols, rows) if len(outlines) else ()):
+        np.minimum.at(low[axis], owner, np.minimum.reduceat(places, rings[:-1]))
+        np.maximum.at(high[axis], owner, np.maximum.reduceat(places, rings[:-1]))
     height, width = geobox.shape
     near = (high[0] > 0) & (low[0] < width) & (high[1] > 0) & (low[1] < height)
     if not near.any():
@@ -177,11 +179,13 @@ def _moved(zones: gpd.GeoDataFrame, geobox: GeoBox) -> tuple[np.ndarray, np.ndar
         shapes[~uncut] = polygonal(np.array(shapely.intersection(shapes[~uncut], region), dtype=object))
     a, b, _, d, e, _ = tuple(geobox.transform)[:6]
     pixel = min(np.hypot(a, d), np.hypot(b, e))
+    metre = 1 / target.axis_info[0].unit_conversion_factor / (_RADIUS_M if target.is_geographic else 1)
+    tolerance = min(STRAIGHT_PX * pixel, STRAIGHT_M * metre)
     shapes[shapely.is_empty(shapes)] = None
     filled = ~shapely.is_missing(shapes)
     if filled.any():
         near = gpd.GeoSeries(shapes[filled], crs=zones.crs)
-        shapes[filled] = move_areas(near, target, tolerance=STRAIGHT_PX * pixel)
+        shapes[filled] = move_areas(near, target, tolerance=tolerance, shortest=_SHORTEST_PX * pixel)
     return shapes, uncut
 
 

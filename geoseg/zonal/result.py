@@ -29,15 +29,15 @@ class ZoneAreas:
     """
 
     table: pd.DataFrame
-    """A row for each zone and class (long): ``zone_id, zone, class, class_name, pixels`` (parts of pixels are fractions),
-    ``area_m2, area_ha, share`` (0..1, of the zone's mapped area; NaN where nothing is mapped), ``share_of_zone`` (of the
-    zone's whole area), and with values their ``_mean, _min, _max, _std``. Every class of the legend, and every other
-    that occurs on the map near a zone, has a row in every zone."""
+    """A row for each zone and class (long): ``zone_id, zone, class, class_name, pixels`` (parts of pixels are
+    fractions), ``area_m2, area_ha, share`` (0..1, of the zone's mapped area; NaN where nothing is mapped),
+    ``share_of_zone`` (of the zone's whole area), and with values their ``_mean, _min, _max, _std``. Every class of the
+    legend, and every other that occurs in one of the zones, has a row in every zone."""
     zones: pd.DataFrame
     """A row for each zone, in the order given: ``zone_id`` (1, 2, ...), ``zone`` (its name), ``place`` (inside, partly
     outside, or outside of the map), ``area_m2, area_ha, mapped_m2, mapped_share, no_data_m2, no_data_share, outside_m2,
-    outside_share``, and ``class, class_name, class_share``: the class with the largest area in it (255, "(no data)" where
-    there is none). With values also their ``_mean, _min, _max, _std`` and ``_area_m2``, the area that has a value."""
+    outside_share``, and ``class, class_name, class_share``: the class with the largest area in it (255, "(no data)"
+    where there is none). With values also their ``_mean, _min, _max, _std`` and ``_area_m2``, the area that has one."""
     geometry: gpd.GeoDataFrame
     """The zones as they were given, with all their columns."""
     classes: tuple[ClassInfo, ...]
@@ -74,7 +74,8 @@ class ZoneAreas:
 
     def column_names(self) -> dict[int, str]:
         """What the columns of each class begin with in `wide`: its name, spaces and the like as underscores."""
-        taken = {re.sub(r"_(m2|ha|share)$", "", name.casefold()) for name in self.zones}
+        ends = (re.fullmatch(r"(.+)_(m2|ha|share)", name) for name in self.zones)
+        taken = {end[1] for end in ends if end}  # "mapped", say
         pairs = self.table.drop_duplicates("class")[["class", "class_name"]].itertuples(index=False)
         return {int(value): _free(_slug(name), taken, f"_{value}") for value, name in pairs}
 
