@@ -14,6 +14,7 @@ import pyproj.exceptions
 import shapely
 from odc.geo.geobox import GeoBox
 
+from geoseg.ellipsoid import plain_crs
 from geoseg.errors import OptionError, SceneError
 from geoseg.polygons.measure import SNAP_PX, polygon_areas
 from geoseg.polygons.overlay import polygonal
@@ -26,6 +27,7 @@ STRAIGHT_PX, STRAIGHT_M = 1e-5, 1e-3
 
 _SHORTEST_PX = 0.01  # edges are not cut finer than this, however a projection rounds
 _RADIUS_M = 6.4e6
+_DENSE = 101  # places along each side of the map
 _MARGIN = 0.05  # of the map's size: zones are cut there before they are moved
 _CELLS = 64  # along the sides of a grid that zones are measured on; any number does
 
@@ -92,7 +94,8 @@ def _text(value: Any) -> str:
 def place_zones(zones: gpd.GeoDataFrame, names: Sequence[str], geobox: GeoBox) -> Placed:
     """Where zones lie on a grid.
 
-    Edges are straight in the CRS of the zones: in another one they get as many vertices as it takes for `STRAIGHT_PX` and `STRAIGHT_M`.
+    Edges are straight in the CRS of the zones: in another one they get as many vertices as it takes for `STRAIGHT_PX`
+    and `STRAIGHT_M`.
 
     Raises
     ------
@@ -179,7 +182,8 @@ def _moved(zones: gpd.GeoDataFrame, geobox: GeoBox) -> tuple[np.ndarray, np.ndar
         shapes[~uncut] = polygonal(np.array(shapely.intersection(shapes[~uncut], region), dtype=object))
     a, b, _, d, e, _ = tuple(geobox.transform)[:6]
     pixel = min(np.hypot(a, d), np.hypot(b, e))
-    metre = 1 / target.axis_info[0].unit_conversion_factor / (_RADIUS_M if target.is_geographic else 1)
+    plain = plain_crs(geobox)
+    metre = 1 / plain.axis_info[0].unit_conversion_factor / (_RADIUS_M if plain.is_geographic else 1)
     tolerance = min(STRAIGHT_PX * pixel, STRAIGHT_M * metre)
     shapes[shapely.is_empty(shapes)] = None
     filled = ~shapely.is_missing(shapes)
@@ -193,10 +197,10 @@ def _region(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
     """A box around the map, larger than it, in another CRS: two boxes at the date line; None where it has no place."""
     height, width = geobox.shape
     corners = np.array([geobox.transform * at for at in ((0, 0), (width, 0), (0, height), (width, height))])
-    bounds = (*corners.min(axis=0), *corners.max(axis=0))
+    (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)
     transformer = pyproj.Transformer.from_crs(geobox.crs.proj, crs, always_xy=True)  # type: ignore[union-attr]
     try:
-        west, south, east, north = transformer.transform_bounds(*bounds, densify_pts=101)
+        west, south, east, north = transformer.transform_bounds(left, bottom, right, top, densify_pts=_DENSE)
     except pyproj.exceptions.ProjError:
         return None
     if not np.isfinite([west, south, east, north]).all():

@@ -35,9 +35,10 @@ class ZoneAreas:
     legend, and every other that occurs in one of the zones, has a row in every zone."""
     zones: pd.DataFrame
     """A row for each zone, in the order given: ``zone_id`` (1, 2, ...), ``zone`` (its name), ``place`` (inside, partly
-    outside, or outside of the map), ``area_m2, area_ha, mapped_m2, mapped_share, no_data_m2, no_data_share, outside_m2,
-    outside_share``, and ``class, class_name, class_share``: the class with the largest area in it (255, "(no data)"
-    where there is none). With values also their ``_mean, _min, _max, _std`` and ``_area_m2``, the area that has one."""
+    outside, or outside of the map), ``area_m2, area_ha, mapped_m2, mapped_share, no_data_m2, no_data_share,
+    no_data_pixels, outside_m2, outside_share``, and ``class, class_name, class_share``: the class with the largest area
+    in it (255, "(no data)" where there is none). With values also their ``_mean, _min, _max, _std`` and ``_area_m2``,
+    the area that has one."""
     geometry: gpd.GeoDataFrame
     """The zones as they were given, with all their columns."""
     classes: tuple[ClassInfo, ...]
@@ -45,13 +46,22 @@ class ZoneAreas:
     settings: dict[str, Any] = field(default_factory=dict)
     """What was asked for, for records."""
 
+    def long(self) -> pd.DataFrame:
+        """`table` with what has no data as a last row of each zone, as it is written to files: class 255, "(no data)",
+        and no share."""
+        empty = self.zones[["zone_id", "zone", "no_data_pixels", "no_data_m2", "no_data_share"]]
+        empty = empty.set_axis(["zone_id", "zone", "pixels", "area_m2", "share_of_zone"], axis=1)
+        empty = empty.assign(area_ha=empty["area_m2"] / 1e4, class_name=NO_CLASS, **{"class": NODATA})
+        both = pd.concat([self.table, empty.reindex(columns=self.table.columns)], ignore_index=True)
+        return both.sort_values("zone_id", kind="stable", ignore_index=True)
+
     def wide(self) -> pd.DataFrame:
         """`zones` with three columns for each class: ``water_m2, water_ha, water_share`` for a class "water"."""
         names = self.column_names()
         parts: list[pd.DataFrame] = [self.zones]
         for column, ending in (("area_m2", "m2"), ("area_ha", "ha"), ("share", "share")):
             pivot = self.table.pivot(index="zone_id", columns="class", values=column)
-            parts.append(pivot.set_axis([f"{names[value]}_{ending}" for value in pivot], axis=1).reset_index(drop=True))
+            parts.append(pivot.set_axis([f"{name}_{ending}" for name in names.values()], axis=1).reset_index(drop=True))
         joined = pd.concat(parts, axis=1)
         by_class = [f"{name}_{ending}" for name in names.values() for ending in ("m2", "ha", "share")]
         return joined[[*self.zones.columns, *by_class]]
@@ -62,7 +72,7 @@ class ZoneAreas:
         A column that they had with the name of one of ours has ``_given`` behind it.
         """
         ours = self.wide()
-        taken = {name.casefold() for name in ours} | {"fid", "geom", "geometry"}
+        taken = {str(name).casefold() for name in ours} | {"fid", "geom", "geometry"}
         given = {}
         for name, column in self.geometry.drop(columns=self.geometry.geometry.name).items():
             key = _free(str(name), taken, "_given")
@@ -74,7 +84,7 @@ class ZoneAreas:
 
     def column_names(self) -> dict[int, str]:
         """What the columns of each class begin with in `wide`: its name, spaces and the like as underscores."""
-        ends = (re.fullmatch(r"(.+)_(m2|ha|share)", name) for name in self.zones)
+        ends = (re.fullmatch(r"(.+)_(m2|ha|share)", str(name)) for name in self.zones)
         taken = {end[1] for end in ends if end}  # "mapped", say
         pairs = self.table.drop_duplicates("class")[["class", "class_name"]].itertuples(index=False)
         return {int(value): _free(_slug(name), taken, f"_{value}") for value, name in pairs}
@@ -112,6 +122,7 @@ def zone_table(
             "mapped_share": _ratio(mapped, area),
             "no_data_m2": no_data,
             "no_data_share": _ratio(no_data, area),
+            "no_data_pixels": sums.pixels[:, -1],
             "outside_m2": outside,
             "outside_share": _ratio(outside, area),
             "class": np.array(values, np.int64),
