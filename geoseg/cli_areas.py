@@ -19,6 +19,7 @@ __all__ = ["areas", "print_areas", "write_areas", "write_zone_areas"]
 
 FILES = ("areas.csv", "areas.json")
 ZONE_FILES = ("zone_areas.csv", "zones.csv", "zones.gpkg", "zone_areas.json")
+_STYLE = {"outline": "#4a4a4a", "label": "zone", "other": "no class"}
 _SHOWN = 20  # zones in the summary
 
 
@@ -159,7 +160,9 @@ def write_zone_areas(found: Any, folder: Path, *, inputs: dict[str, Path | None]
         long, wide, gpkg, json = (files.enter_context(replacing(folder / name)) for name in ZONE_FILES)
         export.write_areas_csv(table, long)
         export.write_areas_csv(found.wide(), wide)
-        export.write_polygons([found.layer()], gpkg, classes=found.classes, areas=table, layer="zones", multi=True)
+        export.write_polygons(
+            [found.layer()], gpkg, classes=found.classes, areas=table, layer="zones", multi=True, style=_STYLE
+        )
         export.write_record(json, record)
 
 

@@ -227,7 +227,7 @@ def test_a_zone_larger_than_the_map_and_far_beyond_its_projection() -> None:
         np.testing.assert_allclose(found.table[found.table.zone == name].area_m2, by_class, rtol=1e-12)
     assert found.zones.area_m2[0] == pytest.approx(510_065_621.7e6, rel=1e-9)
     far = found.zones.iloc[1]
-    assert (far.mapped_m2, far.outside_share, far["class"], far.class_name) == (0, 1, 255, "(no data)")
+    assert (far.mapped_m2, far.outside_share, far["class"], far.class_name) == (0, 1, 255, "(outside)")
     assert found.table[found.table.zone == "far"].share.isna().all()
     assert far.area_m2 == pytest.approx(geodesic_area(world[1], pyproj.CRS("EPSG:4326"), step=0.05), rel=1e-7)
 

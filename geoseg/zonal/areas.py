@@ -113,8 +113,8 @@ def zone_areas(
     settings = {
         "zone_field": zone_field,
         "values": None if values is None else values_name,
-        "map_crs": str(geobox.crs),
-        "zones_crs": zones.crs.to_string(),
+        "map_crs": geobox.crs.proj.name,  # type: ignore[union-attr]
+        "zones_crs": zones.crs.name,
         "edges_straight_px": STRAIGHT_PX,
         "edges_straight_m": STRAIGHT_M,
     }

@@ -16,7 +16,7 @@ from geoseg.zonal.counting import Sums
 
 __all__ = ["ZoneAreas", "class_table", "statistics", "zone_table"]
 
-NO_CLASS = "(no data)"
+NO_CLASS, NO_MAP = "(no data)", "(outside)"
 _MEASURES = ("mean", "min", "max", "std")
 
 
@@ -37,8 +37,8 @@ class ZoneAreas:
     """A row for each zone, in the order given: ``zone_id`` (1, 2, ...), ``zone`` (its name), ``place`` (inside, partly
     outside, or outside of the map), ``area_m2, area_ha, mapped_m2, mapped_share, no_data_m2, no_data_share,
     no_data_pixels, outside_m2, outside_share``, and ``class, class_name, class_share``: the class with the largest area
-    in it (255, "(no data)" where there is none). With values also their ``_mean, _min, _max, _std`` and ``_area_m2``,
-    the area that has one."""
+    in it (255, "(no data)" or "(outside)" where there is none). With values also their ``_mean, _min, _max, _std`` and
+    ``_area_m2``, the area that has one."""
     geometry: gpd.GeoDataFrame
     """The zones as they were given, with all their columns."""
     classes: tuple[ClassInfo, ...]
@@ -110,7 +110,9 @@ def zone_table(
     largest = sums.area_m2[:, :-1].argmax(axis=1) if sums.values else np.zeros(len(names), int)
     share = _ratio(sums.area_m2[np.arange(len(names)), largest], mapped)
     values = [sums.values[number] if part > 0 else NODATA for number, part in zip(largest, mapped, strict=True)]
-    labels = [class_names[value] if part > 0 else NO_CLASS for value, part in zip(values, mapped, strict=True)]
+    nothing = np.where(no_data > 0, NO_CLASS, NO_MAP)
+    rows = zip(values, mapped, nothing, strict=True)
+    labels = [class_names[value] if part > 0 else str(none) for value, part, none in rows]
     return pd.DataFrame(
         {
             "zone_id": np.arange(1, len(names) + 1),
