@@ -19,7 +19,7 @@ from numba import njit
 
 from geoseg.areas.rows import column_area_units
 
-__all__ = ["add_zones", "mark_present"]
+__all__ = ["add_zones", "mark_present", "to_grid"]
 
 _WHOLE = 1e-12  # of a pixel or a row: rounding of coverages
 _GAUSS_4 = np.stack(np.polynomial.legendre.leggauss(4))
@@ -31,6 +31,45 @@ def mark_present(bins, present):  # type: ignore[no-untyped-def]
     for row in bins:
         for value in row:
             present[value] = True
+
+
+@njit(nogil=True, cache=True)
+def to_grid(at, rings, affine, snap_px, found):  # type: ignore[no-untyped-def]
+    """Rings in pixel coordinates, without a copy more than needed.
+
+    Parameters
+    ----------
+    at
+        float64 (vertex, 2): of all rings, one after the other.
+    rings
+        int64 (ring + 1,): the first vertex of each, and the end of the last.
+    affine
+        float64 (6,): from the CRS to pixels.
+    snap_px
+        What is nearer than this to a line of the lattice is put on it.
+    found
+        (cols, rows, turns, sides), to be filled: float64 (vertex,), (vertex,), (ring,) and (ring, 4). The area of a
+        ring is positive where what lies right of edges that go down is inside; sides are its bounds, as shapely's.
+    """
+    cols, rows, turns, sides = found
+    a, b, c, d, e, f = affine
+    for ring in range(len(rings) - 1):
+        start = rings[ring]
+        turns[ring] = 0.0
+        sides[ring] = np.array([np.inf, np.inf, -np.inf, -np.inf])
+        for k in range(start, rings[ring + 1]):
+            cols[k] = _snapped(a * at[k, 0] + b * at[k, 1] + c, snap_px)
+            rows[k] = _snapped(d * at[k, 0] + e * at[k, 1] + f, snap_px)
+            sides[ring, 0], sides[ring, 1] = min(sides[ring, 0], cols[k]), min(sides[ring, 1], rows[k])
+            sides[ring, 2], sides[ring, 3] = max(sides[ring, 2], cols[k]), max(sides[ring, 3], rows[k])
+            if k > start:  # from the ring's own corner: nothing cancels
+                turns[ring] -= ((cols[k - 1] + cols[k]) / 2 - cols[start]) * (rows[k] - rows[k - 1])
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _snapped(place, snap_px):  # type: ignore[no-untyped-def]
+    whole = np.rint(place)
+    return whole if abs(place - whole) < snap_px else place
 
 
 @njit(nogil=True, cache=True)

@@ -33,9 +33,11 @@ class Sums:
     pixels: np.ndarray
     """float64 (zone, column): parts of pixels are fractions."""
     moments: np.ndarray
-    """float64 (zone, column, 3): weight, sum and sum of squares of the values, counted from `origins`."""
+    """float64 (zone, column, 3): weight, sum and sum of squares of the values, counted from `origins`. Without values
+    there is no zone in it, (0, column, 3)."""
     extremes: np.ndarray
-    """float64 (zone, column, 2): the lowest and the highest value; (inf, -inf) where there is none."""
+    """float64 (zone, column, 2): the lowest and the highest value, (inf, -inf) where there is none; or (0, column,
+    2)."""
     origins: np.ndarray
     """float64 (zone,): NaN where there is no value."""
     unit_m2: float
@@ -45,17 +47,17 @@ class Sums:
 class _Tally:
     """Sums that grow by a column with each new class. Column 0 is of pixels without a class."""
 
-    def __init__(self, zones: int, values: list[int]) -> None:
+    def __init__(self, zones: int, values: list[int], *, with_numbers: bool) -> None:
         self.column = {value: number + 1 for number, value in enumerate(values)}
         self.origins = np.full(zones, np.nan)
-        self.arrays = self._empty(zones, len(values) + 1)
+        self._sizes = zones, zones if with_numbers else 0
+        self.arrays = self._empty(len(values) + 1)
 
-    @staticmethod
-    def _empty(zones: int, columns: int) -> list[np.ndarray]:
-        extremes = np.empty((zones, columns, 2))
+    def _empty(self, columns: int) -> list[np.ndarray]:
+        size, numbers = ((zones, columns) for zones in self._sizes)
+        extremes = np.empty((*numbers, 2))
         extremes[:] = np.inf, -np.inf
-        size = (zones, columns)
-        return [np.zeros(size, np.int64), np.zeros(size), np.zeros((*size, 3)), extremes]
+        return [np.zeros(size, np.int64), np.zeros(size), np.zeros((*numbers, 3)), extremes]
 
     def columns(self, bins: np.ndarray, lowest: int, size: int) -> np.ndarray:
         """The column of each bin of a strip; the last bin is of pixels without a class."""
@@ -67,7 +69,7 @@ class _Tally:
         for value in new:
             self.column[value] = len(self.column) + 1
         if new:
-            more = self._empty(len(self.origins), len(new))
+            more = self._empty(len(new))
             self.arrays = [np.concatenate(pair, axis=1) for pair in zip(self.arrays, more, strict=True)]
         columns[found] = [self.column[value] for value in (found + lowest).tolist()]
         return columns
@@ -110,7 +112,8 @@ def sum_by_zone(
     geobox, nodata = geobox_of(class_map), nodata_of(class_map)
     areas = PixelAreas(geobox)
     profile = RowProfile(areas)
-    tally = _Tally(len(placed.spans), [value for value in class_names(class_map) if value != nodata])
+    known = [value for value in class_names(class_map) if value != nodata]
+    tally = _Tally(len(placed.spans), known, with_numbers=values is not None)
     with ThreadPoolExecutor(threads, thread_name_prefix="zones") as pool:
         for row0, strip, numbers in _strips(class_map, values, rows):
             active = np.flatnonzero((placed.spans[:, 0] < row0 + len(strip)) & (placed.spans[:, 1] > row0))
@@ -123,7 +126,7 @@ def sum_by_zone(
                 def add(zones: np.ndarray, strip_of=strip_of, grid=grid, sums=sums) -> None:  # type: ignore[no-untyped-def]
                     add_zones(zones, placed.shapes, strip_of, grid, sums)
 
-                list(pool.map(add, [active[start::threads] for start in range(min(threads, len(active)))]))
+                list(pool.map(add, [np.ascontiguousarray(active[start::threads]) for start in range(threads)]))
             if on_pixels is not None:
                 on_pixels(strip.size)
     return tally.finished(areas.unit_m2)

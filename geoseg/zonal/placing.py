@@ -18,6 +18,7 @@ from geoseg.ellipsoid import plain_crs
 from geoseg.errors import OptionError, SceneError
 from geoseg.polygons.measure import SNAP_PX, polygon_areas
 from geoseg.polygons.overlay import polygonal
+from geoseg.zonal.compiled import to_grid
 from geoseg.zones import check_areas, move_areas
 
 __all__ = ["STRAIGHT_M", "STRAIGHT_PX", "Placed", "measure_whole", "names_of", "place_zones"]
@@ -108,20 +109,19 @@ def place_zones(zones: gpd.GeoDataFrame, names: Sequence[str], geobox: GeoBox) -
     shapes, uncut = _moved(zones, geobox)
     polygons, zone = shapely.get_parts(shapes, return_index=True)
     outlines, polygon = shapely.get_rings(polygons, return_index=True)
-    rings = np.concatenate([[0], np.cumsum(shapely.get_num_coordinates(outlines))])
+    rings = np.concatenate([[0], np.cumsum(shapely.get_num_coordinates(outlines))]).astype(np.int64)
     at = shapely.get_coordinates(outlines)
-    to_pixels = ~geobox.transform
-    cols = _snapped(to_pixels.a * at[:, 0] + to_pixels.b * at[:, 1] + to_pixels.c)
-    rows = _snapped(to_pixels.d * at[:, 0] + to_pixels.e * at[:, 1] + to_pixels.f)
-    owner = zone[polygon]
+    cols, rows = np.empty((2, len(at)))
+    turns, sides = np.empty(len(outlines)), np.empty((len(outlines), 4))
+    to_grid(at, rings, np.array(tuple(~geobox.transform)[:6]), SNAP_PX, (cols, rows, turns, sides))
     is_hole = np.diff(polygon, prepend=-1) == 0  # a polygon's first ring is its exterior
-    signs = np.where((_turns(cols, rows, rings) > 0) == is_hole, -1.0, 1.0)
+    signs = np.where((turns > 0) == is_hole, -1.0, 1.0)
 
-    count = len(zones)
+    count, owner = len(zones), zone[polygon]
     low, high = np.full((2, count), np.inf), np.full((2, count), -np.inf)
-    for axis, places in enumerate((cols, rows) if len(outlines) else ()):
-        np.minimum.at(low[axis], owner, np.minimum.reduceat(places, rings[:-1]))
-        np.maximum.at(high[axis], owner, np.maximum.reduceat(places, rings[:-1]))
+    for axis in (0, 1):
+        np.minimum.at(low[axis], owner, sides[:, axis])
+        np.maximum.at(high[axis], owner, sides[:, 2 + axis])
     height, width = geobox.shape
     near = (high[0] > 0) & (low[0] < width) & (high[1] > 0) & (low[1] < height)
     if not near.any():
@@ -129,7 +129,7 @@ def place_zones(zones: gpd.GeoDataFrame, names: Sequence[str], geobox: GeoBox) -
     inside = uncut & (low[0] >= 0) & (high[0] <= width) & (low[1] >= 0) & (high[1] <= height)
     spans = np.where(near, [low[1], high[1]], [[np.inf], [-np.inf]]).T
     first_ring = np.searchsorted(owner, np.arange(count + 1))
-    return Placed(cols, rows, rings.astype(np.int64), signs, first_ring.astype(np.int64), spans, inside)
+    return Placed(cols, rows, rings, signs, first_ring.astype(np.int64), spans, inside)
 
 
 def elsewhere(zones: gpd.GeoDataFrame, geobox: GeoBox) -> OptionError:
@@ -213,19 +213,3 @@ def _region(geobox: GeoBox, crs: pyproj.CRS) -> shapely.Geometry | None:
         boxes = [shapely.box(west - more_x, south, 180, north), shapely.box(-180, south, east + more_x, north)]
         return shapely.multipolygons(boxes)
     return shapely.box(west - more_x, south, east + more_x, north)
-
-
-def _turns(cols: np.ndarray, rows: np.ndarray, rings: np.ndarray) -> np.ndarray:
-    """The area of each ring, positive where what lies right of edges that go down is its inside."""
-    first = rings[:-1]
-    lengths = np.diff(rings)
-    x = cols - np.repeat(cols[first], lengths)  # from the ring's own corner: nothing cancels
-    steps = np.zeros(len(cols))
-    steps[:-1] = -(x[:-1] + x[1:]) / 2 * np.diff(rows)
-    steps[rings[1:] - 1] = 0  # from one ring to the next
-    return np.add.reduceat(steps, first) if len(first) else np.zeros(0)
-
-
-def _snapped(places: np.ndarray) -> np.ndarray:
-    whole = np.rint(places)
-    return np.where(np.abs(places - whole) < SNAP_PX, whole, places)
