@@ -38,6 +38,7 @@ _HOME = {
     "train_few": "geoseg.training.few",
     "vectorize": "geoseg.layer",
     "write_class_map": "geoseg.classmap",
+    "zone_areas": "geoseg.zonal",
 }
 
 __all__ = ["__version__", *_HOME]
