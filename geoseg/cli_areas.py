@@ -17,8 +17,8 @@ from geoseg.progress import make_progress
 
 __all__ = ["areas", "print_areas", "write_areas", "write_zone_areas"]
 
-FILES = ("areas.csv", "areas.json")
-ZONE_FILES = ("zone_areas.csv", "zones.csv", "zones.gpkg", "zone_areas.json")
+FILES = ("areas.csv", "areas.json", "report.html")
+ZONE_FILES = ("zone_areas.csv", "zones.csv", "zones.gpkg", "zone_areas.json", "report.html")
 _STYLE = {"outline": "#4a4a4a", "label": "zone", "other": "no class"}
 _SHOWN = 20  # zones in the summary
 
@@ -54,9 +54,9 @@ def areas(
         _areas_of_map(raster, out, crs, quiet=quiet)
         return
     inputs = {"map": raster, "zones": zones, "confidence": confidence, "mean": mean}
-    found = _areas_by_zone(inputs, zone_field, zones_layer, threads, crs, quiet=quiet)
+    cover, found = _areas_by_zone(inputs, zone_field, zones_layer, threads, crs, quiet=quiet)
     if out is not None and _is_folder(out):
-        write_zone_areas(found, out, inputs=inputs)
+        write_zone_areas(found, out, class_map=cover, inputs=inputs)
     elif out is not None:
         from geoseg import export
 
@@ -64,7 +64,7 @@ def areas(
     if not quiet:
         _print_zones(found)
         if out is not None and _is_folder(out):
-            typer.echo(f"The tables are in {out}; open {out / 'zones.gpkg'} in QGIS.")
+            typer.echo(f"The report is {out / 'report.html'}; open {out / 'zones.gpkg'} in QGIS.")
 
 
 def _areas_of_map(raster: Path, out: Path | None, crs: str | None, *, quiet: bool) -> None:
@@ -72,13 +72,17 @@ def _areas_of_map(raster: Path, out: Path | None, crs: str | None, *, quiet: boo
     from geoseg.areas import with_no_data_row
     from geoseg.classmap import open_class_map
 
-    table = with_no_data_row(geoseg.class_areas(open_class_map(raster, crs=crs)))
+    cover = open_class_map(raster, crs=crs)
+    found = geoseg.class_areas(cover)
+    table = with_no_data_row(found)
     if out is not None and _is_folder(out):
-        write_areas(table, out, inputs={"map": raster})
+        write_areas(found, out, class_map=cover, inputs={"map": raster})
     elif out is not None:
         export.write_areas_csv(table, out)
     if not quiet:
         print_areas(table)
+        if out is not None and _is_folder(out):
+            typer.echo(f"The report is {out / 'report.html'}.")
 
 
 def _areas_by_zone(
@@ -89,7 +93,7 @@ def _areas_by_zone(
     crs: str | None,
     *,
     quiet: bool,
-) -> Any:
+) -> tuple[Any, Any]:
     from geoseg import export
     from geoseg.classmap import open_class_map, open_value_map
 
@@ -97,7 +101,7 @@ def _areas_by_zone(
     values = inputs["confidence"] or inputs["mean"]
     with make_progress(quiet=quiet) as progress:
         progress.stage("zones", cover.size)
-        return geoseg.zone_areas(
+        return cover, geoseg.zone_areas(
             cover,
             export.read_objects(inputs["zones"], layer=layer),  # type: ignore[arg-type]
             zone_field=field,
@@ -108,31 +112,37 @@ def _areas_by_zone(
         )
 
 
-def write_areas(table: Any, folder: Path, *, inputs: dict[str, Path | None]) -> None:
-    """Write the areas of a map's classes (CSV) and the record (JSON): both of them or none.
+def write_areas(found: Any, folder: Path, *, class_map: Any, inputs: dict[str, Path | None]) -> None:
+    """Write the areas of a map's classes (CSV), the record (JSON) and the report: all of them or none.
 
     Parameters
     ----------
-    table
-        That of `geoseg.areas.with_no_data_row`.
+    found
+        What `geoseg.class_areas` gives.
     folder
         Made where it is missing; files of these names in it are replaced.
+    class_map
+        The map.
     inputs
-        The names of the files, for the record.
+        The names of the files, for the record; that of the map is called ``map``.
     """
     from geoseg import export
+    from geoseg.areas import with_no_data_row
     from geoseg.files import check_folder, replacing
+    from geoseg.report import report_areas, write_page
 
     check_folder(folder, create=True)
+    table = with_no_data_row(found)
     record = {"inputs": inputs, "areas": table.to_dict(orient="records"), "versions": export.versions()}
     with ExitStack() as files:  # each takes its place when all are whole
-        csv, json = (files.enter_context(replacing(folder / name)) for name in FILES)
+        csv, json, html = (files.enter_context(replacing(folder / name)) for name in FILES)
         export.write_areas_csv(table, csv)
         export.write_record(json, record)
+        write_page(report_areas(class_map, found, title=_title(inputs), record=record), html)
 
 
-def write_zone_areas(found: Any, folder: Path, *, inputs: dict[str, Path | None]) -> None:
-    """Write areas by zone: a long and a wide table (CSV), the zones as a layer, and the record (JSON); all or none.
+def write_zone_areas(found: Any, folder: Path, *, class_map: Any, inputs: dict[str, Path | None]) -> None:
+    """Write areas by zone: a long and a wide table (CSV), a layer of the zones, record and report; all or none.
 
     Parameters
     ----------
@@ -140,11 +150,14 @@ def write_zone_areas(found: Any, folder: Path, *, inputs: dict[str, Path | None]
         What `geoseg.zone_areas` gives.
     folder
         Made where it is missing; files of these names in it are replaced.
+    class_map
+        The map.
     inputs
-        The names of the files, for the record.
+        The names of the files, for the record; that of the map is called ``map``.
     """
     from geoseg import export
     from geoseg.files import check_folder, replacing
+    from geoseg.report import report_zones, write_page
 
     check_folder(folder, create=True)
     table = found.long()
@@ -157,13 +170,18 @@ def write_zone_areas(found: Any, folder: Path, *, inputs: dict[str, Path | None]
         "versions": export.versions(),
     }
     with ExitStack() as files:  # each takes its place when all are whole
-        long, wide, gpkg, json = (files.enter_context(replacing(folder / name)) for name in ZONE_FILES)
+        long, wide, gpkg, json, html = (files.enter_context(replacing(folder / name)) for name in ZONE_FILES)
         export.write_areas_csv(table, long)
         export.write_areas_csv(found.wide(), wide)
         export.write_polygons(
             [found.layer()], gpkg, classes=found.classes, areas=table, layer="zones", multi=True, style=_STYLE
         )
         export.write_record(json, record)
+        write_page(report_zones(found, class_map, title=_title(inputs), record=record), html)
+
+
+def _title(inputs: dict[str, Path | None]) -> str:
+    return "Areas" if inputs.get("map") is None else Path(str(inputs["map"])).name
 
 
 def print_areas(table: Any) -> None:

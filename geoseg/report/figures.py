@@ -234,8 +234,9 @@ def _lines(outlines: list[Outline], grid: GeoBox) -> str:
         )
         if path:
             title = f"<title>{escaped(outline.name)}</title>"
-            paths.append(f'<path d="{path}" stroke="{BACKGROUND}" stroke-width="3.5"/>')
-            paths.append(f'<path d="{path}" stroke="{INK}" stroke-width="1.4">{title}</path>')
+            fixed = f'<path d="{path}" vector-effect="non-scaling-stroke"'  # as wide on a phone as on a screen
+            paths.append(f'{fixed} stroke="{BACKGROUND}" stroke-width="3.5"/>')
+            paths.append(f'{fixed} stroke="{INK}" stroke-width="1.5">{title}</path>')
         seen = shapely.intersection(shape, shapely.box(0, 0, width, height))
         if outline.label and not seen.is_empty:
             middle = seen.representative_point()

@@ -22,8 +22,8 @@ class Digits:
     Examples
     --------
     >>> show = Digits([21158.3, 3.2, 0.02])
-    >>> show(21158.3), show(3.2), show(0.02), show(float("nan"))
-    ('21,158', '3', '< 1', '–')
+    >>> show(21158.3), show(3.2), show(0.02), show(0.0), show(float("nan"))
+    ('21,158', '3', '< 1', '0', '–')
     >>> Digits([0.0123])(0.0123)
     '0.01230'
     """
@@ -35,8 +35,10 @@ class Digits:
     def __call__(self, value: float) -> str:
         if not math.isfinite(value):
             return _NONE
+        if value == 0:
+            return "0"
         text = f"{abs(value):,.{self.decimals}f}"
-        if value and not float(text.replace(",", "")):
+        if not float(text.replace(",", "")):
             least = f"{10.0**-self.decimals:.{self.decimals}f}"
             return f"> {_MINUS}{least}" if value < 0 else f"< {least}"
         return (_MINUS if value < 0 else "") + text

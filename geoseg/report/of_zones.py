@@ -114,7 +114,9 @@ def _bars(found: ZoneAreas) -> Sequence[Html]:
     left = len(found.zones) - len(rows)
     said = [paragraph(f"The first {_BARS} of {len(found.zones):,} zones.", note=True)] if left > 0 else []
     caption = "What each zone is made of, and its largest class; white: outside of the map"
-    return [legend([*entries, ("no data", NODATA_COLOR)]), shares(rows, caption=caption), *said]
+    if found.zones["no_data_m2"].any():
+        entries.append(("no data", NODATA_COLOR))
+    return [legend(entries), shares(rows, caption=caption), *said]
 
 
 def _zone_table(found: ZoneAreas) -> Html:
