@@ -186,7 +186,7 @@ def accuracy_of(
     confidence, design_effect
         See `MapAccuracy`.
     """
-    names = pd.Index(classes, name="map", tupleize_cols=False)
+    names = pd.Index(list(classes), name="map", tupleize_cols=False)
     axes: dict[str, Any] = {"index": names, "columns": names.rename("reference")}
     quantity, allocation = disagreement(proportions)
     return MapAccuracy(

@@ -21,7 +21,7 @@ class Counted:
     classes: tuple[Hashable, ...]
     """All classes, of the map and of the reference."""
     counts: np.ndarray
-    """int64 (stratum, map class, reference class) How many units; two or more in each stratum that is not known whole."""
+    """int64 (stratum, map class, reference class) How many units; two or more in a stratum, unless known whole."""
     sizes: np.ndarray
     """float64 (stratum,) Positive, in the unit that they were given in."""
     populations: np.ndarray | None = None
