@@ -91,6 +91,10 @@ def frame_of(class_map: xr.DataArray, strata: Strata | None = None, *, strata_fi
         The map has no pixel with a class; polygons that overlap, are invalid or have no CRS; no such column.
     """
     geobox_of(class_map)
+    if strata_field is not None and not isinstance(strata, gpd.GeoDataFrame):
+        raise OptionError(
+            f"--strata-field names a column of polygons, but {strata_field!r} is given without polygons. Leave it out."
+        )
     if strata is None:
         counted = class_areas(class_map)
         return _framed(class_map, class_map, counted, kind="map classes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pyproj
 from odc.geo.geobox import GeoBox
 
 from geoseg import __version__
@@ -55,10 +56,11 @@ def methods_text(found: Found, kind: str, areas: pd.DataFrame, *, design: Sample
         That of the map.
     """
     parts = {"points": _of_points, "polygons": _of_polygons, "census": _of_census}[kind](found, design)
-    crs = grid.crs
+    crs = pyproj.CRS.from_user_input(grid.crs.to_wkt())  # type: ignore[union-attr]
+    code = crs.to_authority()
     parts.append(
-        f"All areas are true areas on the ellipsoid, whatever the map's coordinate reference system ({crs}); "
-        "proportions are of area."
+        f"All areas are true areas on the ellipsoid, whatever the map's coordinate reference system "
+        f"({':'.join(code) if code else crs.name}); proportions are of area."
     )
     parts += [_left_out(found), _results(found, areas), f"Figures were computed with geoseg {__version__}."]
     text = " ".join(part for part in parts if part)
