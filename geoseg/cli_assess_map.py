@@ -16,7 +16,7 @@ from geoseg.errors import OptionError, OutputError
 __all__ = ["FILES", "assess_raster", "write_map_assessment"]
 
 FILES = ("accuracy.csv", "matrix.csv", "areas.csv", "accuracy.json", "matrix.png", "methods.txt")
-_COLUMNS = ("users", "producers", "f1", "iou")
+_COLUMNS = {"users": True, "producers": True, "f1": False, "iou": False}  # with its interval, where there is room
 _UNITS = {"points": "sample units", "polygons": "pixels", "census": "pixels"}
 
 
@@ -188,7 +188,10 @@ def _print(found: Any) -> None:
         name = row["class_name"]
         true = f"{row['area_ha']:,.2f}" + ("" if exact else f" ± {spread:,.2f}")
         shown.add_row(
-            name, f"{row['mapped_ha']:,.2f}", true, *(_with_half(tables[m].loc[name], exact) for m in _COLUMNS)
+            name,
+            f"{row['mapped_ha']:,.2f}",
+            true,
+            *(_with_half(tables[m].loc[name], exact or not wide) for m, wide in _COLUMNS.items()),
         )
     Console().print(shown)
     whole = accuracy.overall

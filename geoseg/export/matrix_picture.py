@@ -67,7 +67,7 @@ def write_matrix_picture(
     longest = max(len(str(name)) for name in proportions.index)
     margin = min(2.6, 0.35 + 0.085 * min(longest, 28))
     width = margin + (count + 1) * _CELL + 0.3
-    head, foot = margin + 0.75, 0.55
+    head, foot = 0.9 + 0.062 * min(longest, 28), 0.55
     height = head + (count + 1) * _CELL + foot
     width = max(width, 4.6)
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
