@@ -20,7 +20,7 @@ import geoseg
 from geoseg.areas import PixelAreas
 from geoseg.classes import ClassInfo
 from geoseg.classmap import class_map, geobox_of, write_class_map
-from geoseg.cli_assess_map import FILES
+from geoseg.cli_assess_map import FILES, write_map_assessment
 from geoseg.errors import OptionError, SceneError
 from geoseg.estimates import estimate_accuracy, estimate_from_clusters, stratified_ratio
 from geoseg.sampling import assess_map, draw_sample, frame_of
@@ -582,3 +582,35 @@ def test_assess_says_what_is_wrong_with_a_map(files, tmp_path, capsys) -> None:
     values, valid = values_at(geoseg.open_class_map(raster), np.array([-1]), np.array([-1]))
     assert not valid.any()
     assert len(values) == 1
+
+
+# ---- real maps ----
+
+
+@pytest.mark.data
+def test_a_real_map_by_a_sample_and_by_a_census(data_dir, tmp_path) -> None:
+    """The national land cover of 30 m, judged by one of 1 m that people drew: forest is overestimated by far."""
+    patches = [np.load(path)["arr_0"].reshape(29, 256, 256) for path in sorted((data_dir / "chesapeake").glob("*.npz"))]
+    coarse, fine = (np.block([[patches[4 * i + j][band] for j in range(4)] for i in range(4)]) for band in (9, 8))
+    place = GeoBox((1024, 1024), rasterio.Affine(1, 0, 5e5, 0, -1, 4.1e6), "EPSG:32617")
+    groups = {1: (41, 42, 43), 2: (71, 81, 82), 3: (21, 22)}
+    mapped = sum(np.where(np.isin(coarse, values), value, 0) for value, values in groups.items()).astype(np.uint8)
+    cover = class_map(mapped, place, [ClassInfo(1, "forest"), ClassInfo(2, "low vegetation"), ClassInfo(3, "built-up")])
+    names = {2: "forest", 3: "low vegetation", 5: "impervious", 6: "road"}
+    right = class_map(fine.astype(np.uint8), place, [ClassInfo(value, name) for value, name in names.items()])
+    joined = {"impervious": "built-up", "road": "built-up"}
+    census = assess_map(cover, right, crosswalk=joined)
+    sample = draw_sample(cover, 500, at_least=100, seed=1)
+    rows, cols = pixels_at(sample.units.geometry, cover)
+    done = sample.units.assign(reference=[names[int(value)] for value in fine[rows, cols]])
+    found = assess_map(cover, done, design=sample.design, crosswalk=joined)
+    assert found.areas["class_name"].tolist() == census.areas["class_name"].tolist()
+    for measure in ("overall", "users", "area"):
+        ours, true = found.accuracy.of(measure), census.accuracy.of(measure)
+        assert (np.abs(ours["estimate"] - true["estimate"]) < 3 * ours["se"] + 1e-9).all()
+    built = census.areas.set_index("class_name").loc["built-up"]
+    assert built["mapped_ha"] > 10 * built["area_ha"]  # the count of pixels is off by a factor
+    within = found.areas.set_index("class_name").loc["built-up"]
+    assert within["upper_ha"] < 0.5 * built["mapped_ha"]
+    write_map_assessment(found, tmp_path, inputs={})
+    assert sorted(item.name for item in tmp_path.iterdir()) == sorted(FILES)

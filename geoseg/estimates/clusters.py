@@ -146,7 +146,7 @@ def _check_parts(parts: pd.DataFrame, strata: pd.Series) -> None:
             told = "no polygon has any: nothing is known of it" if number == 0 else "only 1 has any: that is no sample"
             raise OptionError(
                 f"Each map class needs reference polygons that hold pixels of it, 2 or more, but of {name!r} {told}. "
-                "Add polygons there, or merge it with a class that it resembles."
+                "Add polygons there, or merge it with a class that it resembles, by a crosswalk."
             )
 
 

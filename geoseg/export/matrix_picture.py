@@ -22,9 +22,11 @@ from geoseg.files import replacing
 __all__ = ["write_matrix_picture"]
 
 _DPI = 150
+_MOST_PX = 6000  # a side
 _CELL = 0.78  # inches
 _RIGHT, _WRONG = np.array([11, 83, 148]) / 255, np.array([200, 84, 16]) / 255
 _GREY = "#f1f1ee"
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 
 def write_matrix_picture(
@@ -70,7 +72,8 @@ def write_matrix_picture(
     head, foot = 0.9 + 0.062 * min(longest, 28), 0.55
     height = head + (count + 1) * _CELL + foot
     width = max(width, 4.6)
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    dpi = min(_DPI, _MOST_PX / max(width, height))
+    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-margin / _CELL, (width - margin) / _CELL), ylim=(count + 1 + foot / _CELL, -head / _CELL))
@@ -83,7 +86,7 @@ def write_matrix_picture(
     legend = f"% of the area; below, {unit}. Darker: more of the map's class. Blue is right, orange wrong."
     axes.text(left, count + 1 + 0.38, legend, fontsize=6.5, color="#444444", va="center", wrap=True)
     with replacing(path) as beside:
-        canvas.print_figure(beside, format="png", dpi=_DPI, metadata={"Software": None})
+        canvas.print_figure(beside, format="png", dpi=dpi, metadata={"Software": None})
     return Path(path)
 
 
@@ -94,7 +97,7 @@ def _cells(axes: Axes, shares: np.ndarray, counts: np.ndarray) -> None:
         strength = 0 if share <= 0 else 0.12 + 0.88 * within[row, col] ** 0.7
         color = 1 - strength * (1 - (_RIGHT if row == col else _WRONG))
         axes.add_patch(Rectangle((col, row), 1, 1, facecolor=color, edgecolor="white", linewidth=1.5))
-        ink = "white" if strength > 0.62 else "#222222"
+        ink = "white" if _LUMINANCE @ color**2.2 < 0.18 else "#222222"  # whichever can be read better
         axes.text(col + 0.5, row + 0.42, _percent(share), fontsize=8.5, ha="center", va="center", color=ink)
         axes.text(col + 0.5, row + 0.72, f"{counts[row, col]:,}", fontsize=6, ha="center", va="center", color=ink)
 

@@ -17,6 +17,7 @@ from geoseg.classmap import geobox_of
 from geoseg.errors import OptionError
 from geoseg.sampling.design import SampleDesign
 from geoseg.sampling.frame import Frame, Strata, frame_of
+from geoseg.sampling.naming import naming_of
 from geoseg.sampling.pick import pick_random, pick_systematic
 from geoseg.sampling.plan import Goal, Guess, planned
 
@@ -36,7 +37,7 @@ class Sample:
     design: SampleDesign
     """The strata and the stratum of each unit; not for the interpreter."""
     classes: tuple[str, ...]
-    """The names of the map's classes that occur, in order of value: what can be chosen."""
+    """What can be chosen, in order of value: the map's legend, also where a class has no pixel."""
 
 
 def draw_sample(
@@ -215,7 +216,8 @@ def _plan(
     by_class = frame_of(class_map, strata, strata_field=strata_field)
     table, expected = planned(by_class, goal, guess, design=design, allocation=allocation, at_least=at_least)
     frame = by_class if design == "stratified" else by_class.whole()
-    names = by_class if strata is None else frame_of(by_class.classes)
+    occurring = by_class.values if strata is None else frame_of(by_class.classes).values
+    names = naming_of(class_map, occurring, None).known
     settings = {
         "design": design,
         "strata": frame.kind,
@@ -228,7 +230,7 @@ def _plan(
         "expected_accuracy": guess.accuracy if isinstance(guess.accuracy, float | int) else dict(guess.accuracy),
         "class_shares": None if guess.shares is None else dict(guess.shares),
         "outside_strata_m2": frame.outside_m2,
-        "classes": list(names.table["stratum"]),
+        "classes": names,
     }
     return frame, SampleDesign(settings, table, expected, pd.DataFrame({"id": [], "stratum": []}))
 
