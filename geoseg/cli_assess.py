@@ -32,6 +32,7 @@ _OF_MAPS = (
     "merge_strata",
     "crosswalk",
     "confidence",
+    "crs",
 )
 _SHOWN = {
     "found": ("found", ","),
@@ -68,6 +69,7 @@ def assess(
         Path | None, typer.Option(help="Of a map: a CSV, from and to, with the classes' common names.")
     ] = None,
     confidence: Annotated[float, typer.Option(help="Of a map: that of the intervals.")] = 0.95,
+    crs: Annotated[str | None, typer.Option("--crs", help="Of a map: the CRS of a raster that has none.")] = None,
     layer: Annotated[str | None, typer.Option(help="The layer to judge, where its file has several.")] = None,
     reference_layer: Annotated[str | None, typer.Option(help="The reference's layer, likewise.")] = None,
     within: Annotated[Path | None, typer.Option(help="Compare only what lies in the polygons of this file.")] = None,
@@ -106,6 +108,7 @@ def assess(
             merge_strata=merge_strata,
             crosswalk=crosswalk,
             confidence=confidence,
+            crs=crs,
         )
         return
     _refuse(ctx, _OF_MAPS, f"for class maps, but {judged} is no raster")

@@ -36,6 +36,7 @@ def assess_raster(
     merge_strata: str | None,
     crosswalk: Path | None,
     confidence: float,
+    crs: str | None,
 ) -> None:
     """Open, assess, write and print; options are those of the command line."""
     from geoseg import export
@@ -46,7 +47,7 @@ def assess_raster(
 
     if out is not None:
         _refuse_existing(out, overwrite)
-    cover = open_class_map(raster)
+    cover = open_class_map(raster, crs=crs)
     census = is_raster(reference)
     beside = design_of(reference)
     if design is None and strata is None and beside.is_file() and not census:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import rasterio
 import shapely
-from maps import GEOGRAPHIC, UTM, grid
+from maps import GEOGRAPHIC, UTM, grid, write_raster
 from odc.geo.geobox import GeoBox
 from rasterio import features
 from test_cli import fails, run
@@ -215,9 +215,33 @@ def test_a_slip_of_the_pen_is_said(made) -> None:
     found = assess_map(cover, slip, design=sample.design, crosswalk={"forrest": "forest"})
     assert "forrest" not in found.areas["class_name"].tolist()
     kept = assess_map(cover, slip, design=sample.design, crosswalk={"forrest": "forrest"})
+    unnamed = cover.copy(data=cover.values)
+    unnamed.attrs = {"_FillValue": 255}
+    numbered = done["reference"].map({"forest": "class 1", "field": "class 2", "water": "class 7"})
+    assert assess_map(unnamed, done.assign(reference=numbered)).areas["class_name"].tolist() == [
+        "class 1",
+        "class 2",
+        "class 3",
+        "class 7",
+    ]
     assert "forrest" in kept.areas["class_name"].tolist()
     with pytest.raises(OptionError, match=r"there is 1\.5"):
         assess_map(cover, done.assign(reference=1.5), design=sample.design)
+
+
+def test_where_intervals_are_too_sure_it_is_said(made) -> None:
+    cover, true, sample, _ = made
+    few = true.copy()
+    few[cover.values == 3] = 3  # all that is mapped as water is water
+    found = assess_map(cover, interpreted(sample, few, cover), design=sample.design)
+    assert any("All units are alike in water" in note for note in found.notes)
+    differ = found.accuracy.counts.to_numpy() - np.diag(np.diagonal(found.accuracy.counts))
+    number = differ.sum(axis=0) + differ.sum(axis=1)
+    assert 0 < number[2] < 10 <= number[1]
+    [said] = [note for note in found.notes if "rest on fewer than 10 units" in note]
+    assert "water" in said
+    assert "field" not in said
+    assert not any("alike" in note or "fewer" in note for note in assess_map(cover, cover_of(true)).notes)
 
 
 def test_a_crosswalk_joins_classes_of_the_map(made) -> None:
@@ -578,6 +602,11 @@ def test_assess_says_what_is_wrong_with_a_map(files, tmp_path, capsys) -> None:
     ):
         assert said in fails(capsys, "assess", raster, done, *options, code=2)
     assert "is not there" in fails(capsys, "assess", raster, tmp_path / "none.gpkg", code=2)
+    bare = write_raster(tmp_path / "bare.tif", np.ones((9, 9), np.uint8), crs=None)
+    assert "give it with --crs" in fails(capsys, "assess", bare, done)
+    cover = geoseg.open_class_map(raster)
+    bare = write_raster(tmp_path / "whole.tif", cover.values, crs=None)  # where it lies, it has from its corner
+    assert run("assess", bare, done, "--crs", "EPSG:32632", "-q") == 0
     assert "raster that GDAL can open" in fails(capsys, "assess", tmp_path / "none.tif", done)
     values, valid = values_at(geoseg.open_class_map(raster), np.array([-1]), np.array([-1]))
     assert not valid.any()

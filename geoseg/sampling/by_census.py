@@ -57,10 +57,9 @@ def assess_census(class_map: xr.DataArray, reference: xr.DataArray, *, naming: N
         "covered_m2": covered,
         "covered_share": covered / whole,
     }
-    notes = [
-        f"The reference covers {covered / whole:.1%} of the map's area: figures are exact there, without sampling "
-        "error, and say nothing of the rest."
-    ]
+    part = "all" if covered > 0.9999 * whole else f"{covered / whole:.1%}"
+    rest = "" if part == "all" else ", and say nothing of the rest"
+    notes = [f"The reference covers {part} of the map's area: figures are exact there, without sampling error{rest}."]
     empty = pd.DataFrame({"stratum": [], "area_m2": [], "pixels": [], "units": []})
     return Found(accuracy, empty, {}, facts, mapped, notes)
 

@@ -21,6 +21,8 @@ from geoseg.sampling.naming import Naming
 
 __all__ = ["assess_points", "labelled"]
 
+_FEW = 10
+
 
 def assess_points(
     class_map: xr.DataArray,
@@ -86,7 +88,9 @@ def assess_points(
         "units": len(units),
     }
     mapped = class_areas(frame.classes) if strata is not None else None
-    return Found(accuracy, table, left_out, facts, mapped, _notes(design, sizes, frame.sizes, frame.outside_m2))
+    notes = _notes(design, sizes, frame.sizes, frame.outside_m2) + _too_sure(units, held)
+    notes += _few_errors(accuracy.counts)
+    return Found(accuracy, table, left_out, facts, mapped, notes)
 
 
 def labelled(reference: gpd.GeoDataFrame, column: str) -> tuple[gpd.GeoDataFrame, dict[str, int]]:
@@ -172,6 +176,34 @@ def _classes(units: pd.DataFrame, naming: Naming) -> list[Hashable]:
     """Those that occur: the map's in order of value, then those that only the reference has."""
     there = set(units["map"]) | set(units["reference"])
     return [name for name in naming.known if name in there] + sorted(there - set(naming.known))
+
+
+def _too_sure(units: pd.DataFrame, held: pd.Series | None) -> list[str]:
+    """Strata whose variance is estimated as 0."""
+    alike = [
+        str(name)
+        for name, part in units.groupby("stratum", sort=False)
+        if len(part[["map", "reference"]].drop_duplicates()) == 1 and (held is None or len(part) < held[name])
+    ]
+    if not alike:
+        return []
+    return [
+        f"All units are alike in {', '.join(alike)}: no error is estimated there, which is too sure. Of a stratum with "
+        "n such units up to about 3/n may be otherwise (the rule of three)."
+    ]
+
+
+def _few_errors(counts: pd.DataFrame) -> list[str]:
+    """Classes for which the normal distribution is a poor likeness."""
+    right = np.diagonal(counts.to_numpy())
+    wrong = counts.to_numpy().sum(axis=0) + counts.to_numpy().sum(axis=1) - 2 * right
+    few = [str(name) for name, number in zip(counts.index, wrong, strict=True) if 0 < number < _FEW]
+    if not few:
+        return []
+    return [
+        f"Intervals of {', '.join(few)} rest on fewer than {_FEW} units at which map and reference differ; they may "
+        "hold the truth less often than they say."
+    ]
 
 
 def _notes(design: SampleDesign | None, sizes: pd.Series, own: pd.Series, outside_m2: float) -> list[str]:

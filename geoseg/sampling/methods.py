@@ -147,8 +147,8 @@ def _of_census(found: Found, _: SampleDesign | None) -> list[str]:
         f"The map was compared, pixel by pixel, with a reference raster that covers {facts['covered_share']:.1%} of "
         f"its area ({facts['covered_m2'] / 1e4:,.2f} ha, {facts['units']:,} pixels).",
         grid,
-        "All pixels of that part are known, so there is no sampling error and there are no intervals; nothing is said "
-        "of the rest of the map.",
+        "All its pixels are known, so there is no sampling error and there are no intervals; nothing is said of what "
+        "it does not cover.",
     ]
 
 

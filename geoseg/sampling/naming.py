@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ __all__ = ["Crosswalk", "Naming", "naming_of"]
 Crosswalk = Mapping[Any, Any] | pd.DataFrame
 """``{class: common class}`` for map and reference, or a table with the columns ``from`` and ``to``."""
 
-_ALIKE = 0.8
+_ALIKE = 0.85
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,12 @@ class Naming:
         return self.rules.get(name, name)
 
     def _refuse_typo(self, text: str) -> None:
-        names = {name.casefold(): name for name in self.own.values()}
-        alike = difflib.get_close_matches(text.casefold(), list(names), n=1, cutoff=_ALIKE)
-        if alike:
+        alike = next((name for name in self.own.values() if _looks_like(text.casefold(), name.casefold())), None)
+        if alike is not None:
             raise OptionError(
                 f"A reference class that the map does not have is kept as it is, but {text!r} looks like a slip for "
-                f"{names[alike[0]]!r}. Correct it; or say what it is with a crosswalk: {{{text!r}: "
-                f"{names[alike[0]]!r}}}, or {{{text!r}: {text!r}}} if it is a class of its own."
+                f"{alike!r}. Correct it; or say what it is with a crosswalk: {{{text!r}: "
+                f"{alike!r}}}, or {{{text!r}: {text!r}}} if it is a class of its own."
             )
 
 
@@ -125,6 +125,17 @@ def _rules(crosswalk: Crosswalk | None) -> dict[str, str]:
         if rules.setdefault(_text(key), _text(to)) != _text(to):
             raise OptionError(f"A class becomes one class, but {key!r} stands twice in the crosswalk.")
     return rules
+
+
+def _looks_like(text: str, name: str) -> bool:
+    """Whether one may be a slip for the other; "class 1" is none for "class 2".
+
+    >>> [_looks_like(*pair) for pair in (("watr", "water"), ("feild", "field"), ("sand", "land"), ("zone 1", "zone 2"))]
+    [True, True, False, False]
+    """
+    if re.sub(r"\d+", "", text) == re.sub(r"\d+", "", name):
+        return False
+    return sorted(text) == sorted(name) or difflib.SequenceMatcher(None, text, name).ratio() >= _ALIKE
 
 
 def _text(value: Any) -> str:
