@@ -12,7 +12,11 @@ CONFIDENCE = ("high", "medium", "low")
 
 _VERSION = "3.22.0"  # of QGIS: the oldest that reads it
 _NULL = "{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}"  # what stands for NULL in QGIS's value maps
-_STATES = (("0", "to interpret", "230,97,1,255", "4"), ("1", "done", "64,64,64,255", "2.6"))
+_STATES = (("0", "to interpret", "230,97,1,255", "4"), ("1", "done", "40,40,40,255", "2.6"))
+_HALO = "255,255,255,200"
+_LINE = {"color": "255,255,255,0", "outline_style": "solid", "outline_width_unit": "MM"}
+_RING = {"name": "circle", "size_unit": "MM"}  # what is beneath can be seen
+_SQUARE = {"style": "no", "joinstyle": "miter"}
 
 
 def sample_qml(classes: Iterable[str], *, squares: bool = False) -> str:
@@ -55,38 +59,14 @@ def sample_qml(classes: Iterable[str], *, squares: bool = False) -> str:
         category = _sub(categories, "category", symbol=number, value=value, label=label, render="true")
         category.set("type", "integer")
         symbol = _sub(symbols, "symbol", type="fill" if squares else "marker", name=number, alpha=1, clip_to_extent=1)
-        layer = _sub(symbol, "layer", enabled=1, locked=0)
-        layer.set("class", "SimpleFill" if squares else "SimpleMarker")
-        layer.set("pass", "0")
-        _options(layer, _square(color, size) if squares else _point(color, size))
+        for ink, width in ((_HALO, 1.3), (color, 0.6)):  # a light rim beneath, so that it is seen on any ground
+            layer = _sub(symbol, "layer", enabled=1, locked=0)
+            layer.set("class", "SimpleFill" if squares else "SimpleMarker")
+            layer.set("pass", "0")
+            shape = _SQUARE if squares else {**_RING, "size": size}
+            _options(layer, {**shape, **_LINE, "outline_color": ink, "outline_width": str(width)})
     _sub(root, "layerGeometryType").text = "2" if squares else "0"
     return _document(root)
-
-
-def _point(color: str, size: str) -> dict[str, str]:
-    """A ring, so that what is beneath can be seen."""
-    return {
-        "name": "circle",
-        "color": "255,255,255,0",
-        "outline_color": color,
-        "outline_style": "solid",
-        "outline_width": "0.6",
-        "outline_width_unit": "MM",
-        "size": size,
-        "size_unit": "MM",
-    }
-
-
-def _square(color: str, size: str) -> dict[str, str]:
-    return {
-        "color": "255,255,255,0",
-        "style": "no",
-        "outline_color": color,
-        "outline_style": "solid",
-        "outline_width": str(float(size) / 5),
-        "outline_width_unit": "MM",
-        "joinstyle": "miter",
-    }
 
 
 def _value_map(fields: ElementTree.Element, name: str, values: Iterable[str]) -> None:
