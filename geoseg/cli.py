@@ -16,6 +16,7 @@ from geoseg.cli_assess import assess
 from geoseg.cli_models import models_app
 from geoseg.cli_objects import block_of_objects, maps_objects, print_objects, refuse_for_objects
 from geoseg.cli_options import Debug, debugging
+from geoseg.cli_sample import sample
 from geoseg.cli_train import train
 from geoseg.errors import GeosegError, OptionError, OutputError
 from geoseg.progress import make_progress
@@ -33,6 +34,7 @@ app.add_typer(models_app, name="models")
 app.command("train")(train)
 app.command("areas")(areas)
 app.command("assess")(assess)
+app.command("sample")(sample)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
