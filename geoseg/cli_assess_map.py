@@ -15,7 +15,7 @@ from geoseg.errors import OptionError, OutputError
 
 __all__ = ["FILES", "assess_raster", "write_map_assessment"]
 
-FILES = ("accuracy.csv", "matrix.csv", "areas.csv", "accuracy.json", "matrix.png", "methods.txt")
+FILES = ("accuracy.csv", "matrix.csv", "areas.csv", "accuracy.json", "matrix.png", "methods.txt", "report.html")
 _COLUMNS = {"users": True, "producers": True, "f1": False, "iou": False}  # with its interval, where there is room
 _UNITS = {"points": "sample units", "polygons": "pixels", "census": "pixels"}
 
@@ -66,17 +66,17 @@ def assess_raster(
     )
     if out is not None:
         inputs = {"map": raster, "reference": reference, "design": design, "strata": strata, "crosswalk": crosswalk}
-        write_map_assessment(found, out, inputs=inputs)
+        write_map_assessment(found, out, class_map=cover, inputs=inputs)
     if not quiet:
         _print(found)
         if design is not None:
             typer.echo(f"The sample's design is that of {design}.")
         if out is not None:
-            typer.echo(f"The tables are in {out}; look at {out / 'matrix.png'}, and quote {out / 'methods.txt'}.")
+            typer.echo(f"The report is {out / 'report.html'}; quote {out / 'methods.txt'}.")
 
 
-def write_map_assessment(found: Any, folder: Path, *, inputs: dict[str, Path | None]) -> None:
-    """Write the tables (CSV), the record (JSON), the picture of the matrix and the methods' text: all of them or none.
+def write_map_assessment(found: Any, folder: Path, *, class_map: Any, inputs: dict[str, Path | None]) -> None:
+    """Write tables (CSV), record (JSON), the picture of the matrix, the methods' text and the report: all or none.
 
     Parameters
     ----------
@@ -84,23 +84,27 @@ def write_map_assessment(found: Any, folder: Path, *, inputs: dict[str, Path | N
         What `geoseg.assess_map` gives.
     folder
         Made where it is missing; files of these names in it are replaced.
+    class_map
+        The map.
     inputs
-        The names of the files, for the record.
+        The names of the files, for the record; that of the map is called ``map``.
     """
     from geoseg import export
     from geoseg.files import check_folder, replacing
+    from geoseg.report import report_assessment, write_page
 
     check_folder(folder, create=True)
     accuracy = found.accuracy
     users, producers = (accuracy.of(measure)["estimate"] for measure in ("users", "producers"))
     with ExitStack() as files:  # each takes its place when all are whole
-        table, matrix, areas, record, picture, methods = (
+        table, matrix, areas, record, picture, methods, html = (
             files.enter_context(replacing(folder / name)) for name in FILES
         )
         export.write_areas_csv(accuracy.table, table)
         export.write_areas_csv(_long_matrix(accuracy), matrix)
         export.write_areas_csv(found.areas, areas)
-        export.write_record(record, _record(found, inputs))
+        said = _record(found, inputs)
+        export.write_record(record, said)
         export.write_matrix_picture(
             picture,
             accuracy.proportions,
@@ -112,6 +116,9 @@ def write_map_assessment(found: Any, folder: Path, *, inputs: dict[str, Path | N
             unit=_UNITS[found.kind],
         )
         methods.write_text(found.methods, encoding="utf-8")
+        title = "Class map" if inputs.get("map") is None else Path(str(inputs["map"])).name
+        page = report_assessment(found, class_map, title=title, unit=_UNITS[found.kind], record=said)
+        write_page(page, html)
 
 
 def _record(found: Any, inputs: dict[str, Path | None]) -> dict[str, Any]:

@@ -36,7 +36,9 @@ _KAPPA = (
 )
 
 
-def report_assessment(found: MapAssessment, class_map: xr.DataArray, *, title: str, record: Mapping[str, Any]) -> Html:
+def report_assessment(
+    found: MapAssessment, class_map: xr.DataArray, *, title: str, unit: str, record: Mapping[str, Any]
+) -> Html:
     """The page of `geoseg assess` for class maps.
 
     Parameters
@@ -47,22 +49,26 @@ def report_assessment(found: MapAssessment, class_map: xr.DataArray, *, title: s
         The map that was judged.
     title
         Its name.
+    unit
+        What is counted: sample units, or pixels.
     record
         How it was made, see `geoseg.report.how_made`.
     """
     colors = {info.name: info.color for info in classes_of(class_map)}
     parts = [
-        *accuracy_parts(found.accuracy, found.areas, colors=colors),
+        *accuracy_parts(found.accuracy, found.areas, colors=colors, unit=unit),
         section("Map", class_figure(class_map, caption="The map that was judged.")),
         section("Strata", _strata(found)) if len(found.strata) else "",
-        section("Methods, for a paper", *(paragraph(text) for text in found.methods.split("\n\n"))),
+        section("Methods, for a paper", *(paragraph(text) for text in found.methods.splitlines() if text.strip())),
         caveats([*found.notes, *_left_out(found), *_CAVEATS]),
         how_made(record),
     ]
     return page(title, parts, subtitle=subtitle("Accuracy and areas"))
 
 
-def accuracy_parts(accuracy: MapAccuracy, areas: pd.DataFrame, *, colors: Mapping[str, str]) -> Sequence[Html]:
+def accuracy_parts(
+    accuracy: MapAccuracy, areas: pd.DataFrame, *, colors: Mapping[str, str], unit: str = "sample units"
+) -> Sequence[Html]:
     """The sections on areas, accuracy and the confusion matrix.
 
     Parameters
@@ -73,6 +79,8 @@ def accuracy_parts(accuracy: MapAccuracy, areas: pd.DataFrame, *, colors: Mappin
         Its table of areas: ``class_name, mapped_ha, area_ha, lower_ha, upper_ha``.
     colors
         ``#rrggbb`` of each class.
+    unit
+        What is counted.
     """
     level = f"{100 * accuracy.confidence:g} %"
     whole = accuracy.overall
@@ -87,7 +95,7 @@ def accuracy_parts(accuracy: MapAccuracy, areas: pd.DataFrame, *, colors: Mappin
             keys(
                 {
                     f"overall accuracy{interval}": percent(whole["estimate"]),
-                    "reference units": count(accuracy.counts.to_numpy().sum()),
+                    f"{unit} of the reference": count(accuracy.counts.to_numpy().sum()),
                 }
             ),
             _by_class(accuracy, colors, level),
@@ -97,7 +105,7 @@ def accuracy_parts(accuracy: MapAccuracy, areas: pd.DataFrame, *, colors: Mappin
             ),
             paragraph(f"Kappa: {_plain(accuracy.kappa)}. {_KAPPA}", note=True),
         ),
-        section("Confusion matrix", *_matrices(accuracy)),
+        section("Confusion matrix", *_matrices(accuracy, unit)),
     ]
 
 
@@ -112,7 +120,8 @@ def area_estimates(areas: pd.DataFrame, *, level: str, colors: Mapping[str, str]
         sure = not lower < upper
         text = f"{digits(estimate)} ha" if sure else f"{digits(lower)} to {digits(upper)} ha"
         ends = (math.nan, math.nan) if sure else (lower, upper)
-        drawn.append(Bar(name, estimate, text, colors.get(name, "#8fa3b8"), *ends, mapped))
+        color = colors.get(name, "#8fa3b8")
+        drawn.append(Bar(name, estimate, text, color, lower=ends[0], upper=ends[1], mark=mapped))
         off = mapped / estimate - 1 if estimate > 0 else math.nan
         numbers = [digits(mapped), digits(estimate), *(("–", "–") if sure else (digits(lower), digits(upper)))]
         rows.append([named(name, colors.get(name)), *numbers, signed(off, 0)])
@@ -168,7 +177,7 @@ def _by_class(accuracy: MapAccuracy, colors: Mapping[str, str], level: str) -> H
     )
 
 
-def _matrices(accuracy: MapAccuracy) -> Sequence[Html]:
+def _matrices(accuracy: MapAccuracy, unit: str) -> Sequence[Html]:
     shares, counts = accuracy.proportions.to_numpy(), accuracy.counts.to_numpy()
     names = [str(name) for name in accuracy.counts.index]
     corner = "map \\ reference"
@@ -188,7 +197,7 @@ def _matrices(accuracy: MapAccuracy) -> Sequence[Html]:
             counts.astype(float),
             texts=[[count(value) for value in row] for row in counts],
             corner=corner,
-            caption="The same as numbers of reference units. Where strata were sampled at different rates, only the "
+            caption=f"The same as numbers of {unit}. Where strata were sampled at different rates, only the "
             "parts of the area above can be compared across rows",
         ),
     ]

@@ -218,7 +218,9 @@ def _rates(intervals: pd.DataFrame, order: Sequence[str], labels: Sequence[str],
     if "annual_rate" not in intervals:
         return paragraph("There are no annual rates: the dates of the maps were not given.")
     wide = intervals.pivot(index="class_name", columns="from_map", values="annual_rate")
-    rows = [[named(name, colors.get(name)), *(signed(value) for value in wide.loc[name])] for name in order]
+    rows = [
+        [named(name, colors.get(name)), *(signed(value) for value in wide.loc[[name]].to_numpy()[0])] for name in order
+    ]
     titles = [f"{one} to {other}" for one, other in pairwise(labels)]
     return table(
         ["class", *titles], rows, caption="Change in a year, ln(after / before) / years", rest="in intervals.csv"

@@ -89,7 +89,7 @@ def _keys(zones: pd.DataFrame) -> Html:
     )
 
 
-def _name(row: Mapping[str, Any]) -> str:
+def _name(row: Mapping[Any, Any]) -> str:
     return f"{row['zone_id']} {row['zone']}" if str(row["zone"]) != str(row["zone_id"]) else str(row["zone"])
 
 
@@ -122,7 +122,7 @@ def _bars(found: ZoneAreas) -> Sequence[Html]:
 def _zone_table(found: ZoneAreas) -> Html:
     zones = found.zones
     digits = Digits(zones["area_ha"])
-    measured = [name for name in zones if name.endswith("_mean")]
+    measured = [str(name) for name in zones if str(name).endswith("_mean")]
     means = {name: Digits(zones[name]) for name in measured}
     rows = [
         [
@@ -142,11 +142,11 @@ def _class_table(found: ZoneAreas) -> Html:
     sums = found.table.groupby("class")["area_m2"].sum().sort_values(ascending=False, kind="stable")
     shown = list(sums[sums > 0].index[:_CLASSES])
     names = dict(zip(found.table["class"], found.table["class_name"], strict=True))
-    wide = found.table.pivot(index="zone_id", columns="class", values="area_ha")[shown]
+    wide = found.table.pivot(index="zone_id", columns="class", values="area_ha").loc[found.zones["zone_id"], shown]
     digits = Digits(wide.to_numpy().ravel())
     rows = [
-        [_name(zone), *(digits(value) for value in wide.loc[zone["zone_id"]])]
-        for zone in found.zones.to_dict(orient="records")
+        [_name(zone), *(digits(value) for value in numbers)]
+        for zone, numbers in zip(found.zones.to_dict(orient="records"), wide.to_numpy(), strict=True)
     ]
     left = int((sums > 0).sum()) - len(shown)
     cut = f"; the {left} smallest classes are in the tables only" if left > 0 else ""
