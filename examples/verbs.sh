@@ -25,6 +25,11 @@ geoseg sample map/classes.tif --n 150 --at-least 20 --out sample.gpkg  # where t
 geoseg assess map/classes.tif demo/truth.tif --out map_accuracy  # here the truth is known everywhere
 geoseg map demo/scene.tif --model buildings-aerial --out buildings --simplify 1px --regularize  # each building once
 geoseg map demo/scene.tif --model landcover-aerial --objects building --split 3px --out regions  # objects of a class
+"$(dirname "$(command -v geoseg)")/python" -c "from geoseg.synthetic import write_scene
+write_scene('later.tif', shape=(512, 512), seed=7, date=1)"   # the same place, some years later
+geoseg map later.tif --out later --tile 256
+geoseg change map/classes.tif later/classes.tif --dates 2018-06-01,2024-06-01 --min-area 20m2 --gain building --out change \
+    --confidence map/confidence.tif,later/confidence.tif   # what became what, in tables, a raster, polygons and a picture
 geoseg vectorize map/classes.tif --out clipped.fgb --clip houses.gpkg --split grid --max-vertices 500
 geoseg map demo/scene.tif --out sieved --min-area 20m2 --simplify 1px
 if "$(dirname "$(command -v geoseg)")/python" -c "import onnx, onnxruntime" 2>/dev/null; then  # pip install 'geoseg[onnx]'

@@ -30,6 +30,7 @@ _HOME = {
     "draw_sample": "geoseg.sampling",
     "list_models": "geoseg.model",
     "load_model": "geoseg.networks",
+    "map_change": "geoseg.change_pipeline",
     "map_objects": "geoseg.object_pipeline",
     "map_scene": "geoseg.pipeline",
     "open_class_map": "geoseg.classmap",

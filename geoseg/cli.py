@@ -13,6 +13,7 @@ import typer
 import geoseg
 from geoseg.cli_areas import areas, print_areas
 from geoseg.cli_assess import assess
+from geoseg.cli_change import change
 from geoseg.cli_models import models_app
 from geoseg.cli_objects import block_of_objects, maps_objects, print_objects, refuse_for_objects
 from geoseg.cli_options import Debug, debugging
@@ -35,6 +36,7 @@ app.command("train")(train)
 app.command("areas")(areas)
 app.command("assess")(assess)
 app.command("sample")(sample)
+app.command("change")(change)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
@@ -302,6 +304,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _what_is_kept(arguments: list[str]) -> str:
+    if arguments[:1] == ["change"]:
+        return "Nothing is written."
     if arguments[:1] != ["train"]:
         return "Finished blocks are kept: run the same command again to go on."
     if "--few" in arguments:

@@ -7,7 +7,8 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from geoseg.errors import OptionError, OutputError
 from geoseg.files import check_folder, remove_leftovers
 from geoseg.progress import Progress
 
-__all__ = ["Clock", "check_formats", "check_overwrite", "prepare_folders", "publish", "run_key"]
+__all__ = ["Clock", "check_formats", "check_overwrite", "prepare_folders", "publish", "run_key", "whole_folder"]
 
 
 def check_formats(formats: Sequence[str], *, objects: bool = False) -> tuple[str, ...]:
@@ -89,6 +90,41 @@ def publish(work: Path, final: Path, *, without: Sequence[str]) -> None:
         except OSError:
             old.replace(final)
             raise
+
+
+@contextmanager
+def whole_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A folder to write to, that takes the place of `out` when the block ends well; otherwise nothing is left.
+
+    For what cannot be taken up again. With `overwrite`, a folder is replaced only if geoseg made it: it has a run.json.
+
+    Raises
+    ------
+    OutputError
+        `out` is there already, or is no folder of geoseg's, or cannot be written.
+
+    Examples
+    --------
+    >>> folder = Path(tempfile.mkdtemp()) / "out"
+    >>> with whole_folder(folder, overwrite=False) as work:
+    ...     _ = (work / "run.json").write_text("{}")
+    ...     folder.exists()
+    False
+    >>> [file.name for file in folder.iterdir()]
+    ['run.json']
+    """
+    check_overwrite(out, overwrite)
+    if out.is_dir() and any(out.iterdir()) and not (out / "run.json").is_file():
+        raise OutputError(
+            f"--overwrite replaces only what geoseg made, but {out} has no run.json. Choose another --out, or move "
+            "that folder away."
+        )
+    check_folder(out.absolute().parent, create=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".part", dir=out.absolute().parent) as beside:
+        work = Path(beside) / out.name
+        work.mkdir()
+        yield work
+        publish(work, out, without=())
 
 
 def run_key(plan: Any) -> str:

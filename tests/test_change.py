@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from odc.geo.xr import wrap_xr
 from rasterio import Affine
 
 import geoseg
-from geoseg.change import align, change_map, change_table, transition_matrix
+from geoseg.change import align, change_map, change_table, class_series, trajectory_table, transition_matrix
 from geoseg.classes import ClassInfo
 from geoseg.classmap import class_map, open_class_map, write_class_map
 from geoseg.errors import OptionError, SceneError
@@ -329,6 +330,128 @@ def test_crosswalks_that_do_not_fit(crosswalk, says) -> None:
         transition_matrix(cover(BEFORE, FINE), cover(AFTER), crosswalk=crosswalk)
 
 
+# ---- three dates and more ---------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(VALUES, min_size=2, max_size=4), st.integers(1, 9))
+def test_trajectories_and_series_agree_with_numpy(values, chunk) -> None:
+    maps = [cover(part).chunk(chunk) for part in values]
+    stacked = np.stack(values)
+    stacked = stacked[:, (stacked != 255).all(axis=0)]
+    names = {info.value: info.name for info in LEGEND}
+    table = trajectory_table(maps, most=None)
+    ways, counts = np.unique(stacked, axis=1, return_counts=True)
+    expected = {" → ".join(names[int(v)] for v in way): int(count) for way, count in zip(ways.T, counts, strict=True)}
+    assert dict(zip(table["trajectory"], table["pixels"], strict=True)) == expected
+    assert table["area_m2"].is_monotonic_decreasing
+    assert (
+        table["changes"] == [sum(a != b for a, b in pairwise(way.split(" → "))) for way in table["trajectory"]]
+    ).all()
+    series = class_series(maps).set_index(["map", "class"])
+    for number, part in enumerate(stacked, 1):
+        for value in names:
+            assert series["pixels"][number, value] == (part == value).sum()
+    if stacked.size:
+        assert table["share"].sum() == pytest.approx(1)
+        total = table["area_m2"].sum()
+        assert series.groupby("map")["area_m2"].sum().to_numpy() == pytest.approx(np.full(len(maps), total))
+
+
+def test_many_dates_are_counted_without_a_bin_for_each_trajectory(monkeypatch) -> None:
+    rng = np.random.default_rng(4)
+    maps = [
+        cover(rng.choice(np.array([1, 2, 3, 255], np.uint8), p=[0.5, 0.3, 0.19, 0.01], size=(60, 50))) for _ in "12345"
+    ]
+    whole = trajectory_table(maps)
+    monkeypatch.setattr("geoseg.change.counting._MOST_BINS", 20)
+    pd.testing.assert_frame_equal(trajectory_table(maps), whole)
+    short = trajectory_table(maps, most=3)
+    assert short["trajectory"].tolist() == [*whole["trajectory"][:3], "(all others)"]
+    assert short["pixels"].sum() == whole["pixels"].sum()
+    monkeypatch.setattr("geoseg.change.counting._MOST_ROWS", 20)
+    with pytest.raises(SceneError, match=r"At most 20 different trajectories.*crosswalk"):
+        trajectory_table(maps)
+    with pytest.raises(OptionError, match="most=0"):
+        trajectory_table(maps[:2], most=0)
+    with pytest.raises(OptionError, match="two or more class maps, but 1"):
+        trajectory_table(maps[:1])
+
+
+def test_three_maps_on_three_grids_are_compared_where_all_lie() -> None:
+    wide = cover(np.array([[1, 2, 3, 1]], np.uint8))
+    moved = cover(
+        np.array([[2, 3, 1, 2]], np.uint8),
+        on=GeoBox((1, 4), grid((1, 4)).transform * Affine.translation(1, 0), "EPSG:32632"),
+    )
+    fine = cover(np.ones((2, 6), np.uint8), on=GeoBox((2, 6), grid((1, 4)).transform * Affine.scale(0.5), "EPSG:32632"))
+    table = trajectory_table([wide, moved, fine])
+    assert dict(zip(table["trajectory"], table["pixels"], strict=True)) == {
+        "field → field → forest": 4,
+        "built-up → built-up → forest": 4,
+    }
+    far = cover(
+        np.ones((1, 2), np.uint8), on=GeoBox((1, 2), grid((1, 4)).transform * Affine.translation(6, 0), "EPSG:32632")
+    )
+    with pytest.raises(SceneError, match="all maps overlap"):
+        trajectory_table([wide, far, moved])  # each overlaps the last one, but not each other
+
+
+def test_a_crosswalk_for_one_of_three_maps() -> None:
+    fine = BEFORE.copy()
+    fine[0, :2] = 4
+    maps = [cover(BEFORE), cover(fine, FINE), cover(AFTER)]
+    with pytest.raises(OptionError, match=r"map 1: forest; map 2: broadleaves, conifers; map 3: forest"):
+        trajectory_table(maps)
+    rules = pd.DataFrame({"date": ["2", "2"], "from": ["conifers", "broadleaves"], "to": ["forest", "forest"]})
+    expected = trajectory_table([cover(BEFORE), cover(BEFORE), cover(AFTER)])
+    pd.testing.assert_frame_equal(trajectory_table(maps, crosswalk=rules), expected)
+    with pytest.raises(OptionError, match=r"1 to 3, but '4' stands there"):
+        trajectory_table(maps, crosswalk=rules.assign(date="4"))
+
+
+# ---- many classes -----------------------------------------------------------------------------------------
+
+MANY = tuple(ClassInfo(value, f"c{value}") for value in range(40))
+
+
+def test_more_than_fifteen_classes_are_numbered_as_they_occur() -> None:
+    early = np.array([[7, 7, 20, 255, 3]], np.uint8)
+    late = np.array([[7, 9, 3, 3, 39]], np.uint8)
+    change = change_map(cover(early, MANY), cover(late, MANY))
+    names = dict(zip(change.attrs["flag_values"], change.attrs["flag_names"], strict=True))
+    assert len(names) == 40 + 3
+    assert [names.get(int(code)) for code in change.values[0]] == [
+        "c7 (unchanged)", "c7 → c9", "c20 → c3", None, "c3 → c39",
+    ]  # fmt: skip
+    lost = change_map(cover(early, MANY), cover(late, MANY), loss="c7")
+    assert lost.attrs["flag_names"] == ["c7 → c9"]
+
+
+def test_the_smallest_of_too_many_changes_are_put_together() -> None:
+    rng = np.random.default_rng(1)
+    early, late = (rng.integers(0, 40, size=(70, 60), dtype=np.uint8) for _ in "12")
+    early[:3], late[:3] = 5, 6
+    maps = cover(early, MANY), cover(late, MANY)
+    change = change_map(*maps)
+    names = dict(zip(change.attrs["flag_values"], change.attrs["flag_names"], strict=True))
+    assert names[253] == "other change"
+    assert len(names) == 254
+    matrix = transition_matrix(*maps)
+    matrix["called"] = [
+        f"{a} (unchanged)" if a == b else f"{a} → {b}"
+        for a, b in zip(matrix["from_name"], matrix["to_name"], strict=True)
+    ]
+    areas = geoseg.class_areas(change).set_index("class_name")
+    own = matrix.set_index("called")["pixels"]
+    kept = [name for name in areas.index if name != "other change"]
+    assert "c5 → c6" in kept
+    assert (areas["pixels"][kept] == own.reindex(kept, fill_value=0)).all()
+    pooled = own.drop(kept, errors="ignore")
+    assert areas["pixels"]["other change"] == pooled.sum() > 0
+    assert pooled.max() <= min(own[name] for name in kept if "→" in name)
+
+
 # ---- dates and other refusals ------------------------------------------------------------------------------
 
 
@@ -380,8 +503,8 @@ def test_clear_refusals() -> None:
         align(wrap_xr(BEFORE.astype(float), grid((3, 3))), cover(AFTER))
     with pytest.raises(OptionError, match=r"--loss.*'wood' is none; they are forest"):
         change_map(cover(BEFORE), cover(AFTER), loss="wood")
-    many = [ClassInfo(value, f"c{value}") for value in range(16)]
-    with pytest.raises(OptionError, match=r"have 16\. Merge"):
+    many = [ClassInfo(value, f"c{value}") for value in range(121)]
+    with pytest.raises(OptionError, match=r"have 121\. Merge"):
         change_map(cover(BEFORE, many), cover(AFTER, many))
     with pytest.raises(OptionError, match=r"lacks .*from"):
         change_table(pd.DataFrame({"area_ha": [1.0]}))

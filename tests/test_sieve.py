@@ -20,7 +20,7 @@ from geoseg.areas import PixelAreas, class_areas
 from geoseg.classmap import geobox_of, nodata_of, open_class_map
 from geoseg.errors import OptionError, OutputError, SceneError
 from geoseg.polygons import sieve, vectorize
-from geoseg.polygons.sieve import _Sieve, sieve_strips
+from geoseg.polygons.sieve import Sieving, sieve_strips
 
 SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
 SOUTHWARDS = Affine(0.01, 0, 10, 0, -2.5, 80)  # geographic: each row's pixels are much larger than those above
@@ -224,7 +224,7 @@ def test_memory_follows_what_is_open(connectivity):
     pattern = noise((64, 300))
     pattern[:, 140:150] = 9
     pattern[:10, :100] = 255
-    state = _Sieve(300, np.dtype(np.uint8), 255, connectivity == 8, 50, None)
+    state = Sieving(300, np.dtype(np.uint8), 255, connectivity == 8, 50, None)
     sizes, waiting = [], []
     for row in range(0, 200 * 64, 64):
         state.add((row, pattern, None))

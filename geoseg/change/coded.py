@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dask.array
 import numpy as np
 import xarray as xr
 
+from geoseg.change.codes import REGULAR_CLASSES, Classes, Codes, codes_of
+from geoseg.change.counting import count
 from geoseg.change.legends import Crosswalk, Legends, legends_of
-from geoseg.change.pairing import pair_of
-from geoseg.classes import NODATA, ClassInfo
+from geoseg.change.matrix import pair_sums
+from geoseg.change.pairing import Stack, stack_of, valid_in_all
+from geoseg.classes import NODATA
 from geoseg.classmap import class_map
-from geoseg.errors import OptionError, SceneError
+from geoseg.errors import SceneError
 
-__all__ = ["change_map"]
+__all__ = ["change_map", "coded", "number_strips", "table_of"]
 
-_MOST_CLASSES = 15  # 15 × 15 codes fit below 255
-_PALE = 0.65  # how far towards white the colour of a class that stays goes
-_FROM = 0.3  # how much of the colour of what was there is in that of a change
-
-Classes = str | int | Iterable[str | int]
+_STRIP_ROWS = 64
 
 
 def change_map(
@@ -37,6 +37,10 @@ def change_map(
     With the classes of both maps in order of value, numbered i = 0, 1, ... n - 1, the code of a change from the i-th to
     the j-th class is ``i * n + j``; so it depends on the two legends and the crosswalk alone. A change is called
     "forest → built-up" and has mainly the colour of what came; what stayed is called "forest (unchanged)" and is pale.
+
+    With more than 15 classes, a byte cannot hold all pairs. Then the maps are read once at the beginning, and the pairs
+    that occur are numbered in order of from and to; where they are more than 253, the changes of the smallest area are
+    put together as "other change" (253). Tables never are: see `transition_matrix`.
 
     Parameters
     ----------
@@ -57,13 +61,15 @@ def change_map(
     Raises
     ------
     OptionError
-        See `transition_matrix`; also more than 15 classes, no legend, or loss and gain that are not in it.
+        See `transition_matrix`; also more than 120 classes, no legend, or loss and gain that are not in it.
     SceneError
         See `align`; also, when pixels are read, a value that the legend lacks.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from odc.geo.geobox import GeoBox
+    >>> from geoseg.classes import ClassInfo
     >>> grid = GeoBox.from_bbox((500000, 0, 500040, 10), "EPSG:32632", resolution=10)
     >>> legend = [ClassInfo(1, "forest"), ClassInfo(2, "field")]
     >>> early, late = (class_map(np.array([row], np.uint8), grid, legend) for row in ([1, 1, 2, 255], [1, 2, 2, 2]))
@@ -73,95 +79,86 @@ def change_map(
     >>> lost.values.tolist(), lost.attrs["flag_names"]
     ([[255, 1, 255, 255]], ['forest → field'])
     """
-    legends = legends_of(before, after, crosswalk)
-    names = list(legends.values)
-    if not 0 < len(names) <= _MOST_CLASSES:
-        raise OptionError(
-            f"A map of change has 1 to {_MOST_CLASSES} classes, so that the codes of all pairs fit into a byte, but "
-            f"the legends have {len(names)}. "
-            + ("Give them with class_map, or with a crosswalk." if not names else "Merge some with a crosswalk.")
-        )
-    codes = _codes(legends, loss, gain, unchanged)
-    pair = pair_of(before, after)
-    lookups = tuple(_lookup(legends, date) for date in (0, 1))
-    values = dask.array.map_blocks(
-        _coded, pair.before, pair.after, lookups=lookups, no_data=pair.no_data, codes=codes, dtype=np.uint8
+    legends = legends_of((before, after), crosswalk)
+    stack = stack_of((before, after))
+    units = None
+    if len(legends.values) > REGULAR_CLASSES:
+        counted = count(stack)
+        units = pair_sums(counted, legends.with_values(counted.pixels))[1]
+    codes = codes_of(legends, loss=loss, gain=gain, unchanged=unchanged, units=units)
+    values = coded(stack, legends, table_of(codes))
+    return class_map(values, stack.geobox, codes.infos, name="change").assign_attrs(long_name="change")
+
+
+def table_of(codes: Codes) -> np.ndarray:
+    """uint8: the code of each number of a pair, see `coded`."""
+    return np.append(codes.table.ravel(), np.uint8(NODATA))
+
+
+def coded(stack: Stack, legends: Legends, table: np.ndarray) -> dask.array.Array:
+    """What a table has for each pair of classes, lazily: uint8 (row, col).
+
+    The number of a pair is ``i * n + j``, from the i-th class of the first map to the j-th of the last one, and
+    ``n * n`` where one of the maps has no data.
+    """
+    return dask.array.map_blocks(
+        _looked_up,
+        *stack.maps,
+        lookups=_lookups(legends),
+        no_data=stack.no_data,
+        count=len(legends.values),
+        table=table,
+        dtype=np.uint8,
     )
-    return class_map(values, pair.geobox, _infos(legends, codes), name="change").assign_attrs(long_name="change")
 
 
-def _codes(legends: Legends, loss: Classes | None, gain: Classes | None, unchanged: bool) -> np.ndarray:
-    """uint8 (from, to): the code of each pair of classes, 255 for those that are left out."""
-    count = len(legends.values)
-    codes = np.arange(count * count, dtype=np.uint8).reshape(count, count)
-    if loss is not None:
-        codes[~_chosen(legends, loss, "loss"), :] = NODATA
-    if gain is not None:
-        codes[:, ~_chosen(legends, gain, "gain")] = NODATA
-    if loss is not None or gain is not None or not unchanged:
-        np.fill_diagonal(codes, NODATA)
-    return codes
+def number_strips(stack: Stack, legends: Legends) -> Iterator[tuple[int, np.ndarray]]:
+    """The numbers of pairs, as in `coded`, from top to bottom: first row and int32 (row, col) of each strip."""
+    lookups, count = _lookups(legends), len(legends.values)
+    for row0, parts in stack.strips(_STRIP_ROWS):
+        yield row0, _numbered(parts, lookups, stack.no_data, count)
 
 
-def _chosen(legends: Legends, wanted: Classes, option: str) -> np.ndarray:
-    result = np.zeros(len(legends.values), dtype=bool)
-    for item in [wanted] if isinstance(wanted, str | int | np.integer) else wanted:
-        found = [name == str(item) or str(value) == str(item) for name, value in legends.values.items()]
-        if not any(found):
-            raise OptionError(
-                f"--{option} takes classes of the maps, but {item!r} is none; they are {', '.join(legends.values)}."
-            )
-        result |= found
-    return result
-
-
-def _infos(legends: Legends, codes: np.ndarray) -> list[ClassInfo]:
-    names = list(legends.values)
-    infos = []
-    for (first, second), code in np.ndenumerate(codes):
-        early, late = names[first], names[second]
-        if code == NODATA:
-            continue
-        if first == second:
-            infos.append(ClassInfo(code, f"{early} (unchanged)", _mixed(legends.colors[early], "#ffffff", _PALE)))
-        else:
-            color = _mixed(legends.colors[late], legends.colors[early], _FROM)
-            infos.append(ClassInfo(code, f"{early} → {late}", color))
-    return infos
-
-
-def _mixed(color: str, other: str, share: float) -> str:
-    parts = [(int(color[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in parts)
-
-
-def _lookup(legends: Legends, date: int) -> tuple[np.ndarray, np.ndarray]:
-    """The values of one map, rising, and the number of the common class of each."""
+def _lookups(legends: Legends) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """For the first and the last map: its values, rising, and the number of the common class of each."""
     numbers = {name: number for number, name in enumerate(legends.values)}
-    known = sorted(legends.names[date].items())
-    return np.array([value for value, _ in known], np.int64), np.array([numbers[name] for _, name in known], np.intp)
+    known = [sorted(legends.names[date].items()) for date in (0, -1)]
+    return tuple(
+        (np.array([value for value, _ in part], np.int64), np.array([numbers[name] for _, name in part], np.int32))
+        for part in known
+    )
 
 
-def _coded(
-    before: np.ndarray,
-    after: np.ndarray,
-    *,
-    lookups: tuple[tuple[np.ndarray, np.ndarray], ...],
-    no_data: tuple[int, int],
-    codes: np.ndarray,
-) -> np.ndarray:
-    valid = (before != no_data[0]) & (after != no_data[1])
-    numbers = []
-    for part, (known, number) in zip((before, after), lookups, strict=True):
-        values = part[valid]
-        found = np.searchsorted(known, values)
-        lacking = values[(known[np.minimum(found, len(known) - 1)] != values)] if len(known) else values
-        if len(lacking):
-            raise SceneError(
-                f"A map of change needs the name of every class, but the value {lacking[0]} occurs and stands in no "
-                "legend. Name it with a crosswalk."
-            )
-        numbers.append(number[found])
-    result = np.full(before.shape, NODATA, np.uint8)
-    result[valid] = codes[numbers[0], numbers[1]]
+def _looked_up(*parts: np.ndarray, lookups: Any, no_data: tuple[int, ...], count: int, table: np.ndarray) -> np.ndarray:
+    result = np.empty(parts[0].shape, np.uint8)
+    for row in range(0, len(result), _STRIP_ROWS):  # numbers take several times the memory of codes
+        rows = slice(row, row + _STRIP_ROWS)
+        result[rows] = table[_numbered([part[rows] for part in parts], lookups, no_data, count)]
     return result
+
+
+def _numbered(parts: Sequence[np.ndarray], lookups: Any, no_data: tuple[int, ...], count: int) -> np.ndarray:
+    valid = valid_in_all(parts, no_data)
+    first, last = (_classes(part, valid, *lookup) for part, lookup in zip((parts[0], parts[-1]), lookups, strict=True))
+    result = np.full(valid.shape, count * count, np.int32)
+    result[valid] = first * np.int32(count) + last
+    return result
+
+
+def _classes(part: np.ndarray, valid: np.ndarray, known: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """int32 (valid pixel,): the number of the class of each."""
+    values = part[valid]
+    if values.dtype == np.uint8:
+        table = np.full(256, -1, np.int32)
+        inside = (known >= 0) & (known < 256)
+        table[known[inside]] = number[inside]
+        found = table[values]
+    else:
+        places = np.minimum(np.searchsorted(known, values), max(len(known) - 1, 0))
+        found = np.where(known[places] == values, number[places], -1) if len(known) else np.full(len(values), -1)
+    if (found < 0).any():
+        raise SceneError(
+            f"A map of change needs the name of every class, but the value {values[found < 0][0]} occurs and stands in "
+            "no legend. Name it with a crosswalk."
+        )
+    return found

@@ -1,9 +1,9 @@
-"""One class list for two maps, with a crosswalk where theirs differ."""
+"""One class list for several maps, with a crosswalk where theirs differ."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -17,50 +17,61 @@ __all__ = ["Crosswalk", "Legends", "legends_of"]
 
 Crosswalk = Mapping[Any, Any] | pd.DataFrame
 """``{class: common class}``, ``{"before": {...}, "after": {...}}``, or a table with the columns ``from``, ``to`` and,
-if need be, ``date`` (before, after). Classes are names or values."""
-
-_DATES = ("before", "after")
+if need be, ``date``: before and after, the first and the last map; or 1, 2, 3. Classes are names or values."""
 
 
 @dataclass(frozen=True)
 class Legends:
-    """The classes of two maps under names that they share."""
+    """The classes of maps under names that they share."""
 
-    names: tuple[dict[int, str], dict[int, str]]
-    """The common name of each value, before and after."""
+    names: tuple[dict[int, str], ...]
+    """The common name of each value, one dictionary for each map."""
     values: dict[str, int]
-    """The common value of each common name, in order of value: that of the later map where it has one."""
+    """The common value of each common name, in order of value: that of the latest map that has one."""
     colors: dict[str, str]
     """``#rrggbb`` of each common name."""
+    spare_colors: dict[int, str] = field(default_factory=dict)
+    """``#rrggbb`` of values without a name, from the colour tables of the files."""
 
     def name_of(self, date: int, value: int) -> str:
-        """The common name of a value of the map before (0) or after (1)."""
+        """The common name of a value of one of the maps, 0 for the first."""
         return self.names[date].get(value, f"class {value}")
 
-    def with_names(self, names: Iterable[str]) -> Legends:
-        """The same with further classes, which occur in a map but not in its legend."""
+    def with_values(self, found: Iterable[Sequence[int]]) -> Legends:
+        """The same with further classes: values that occur, one for each map, and may stand in no legend of theirs."""
+        columns = list(zip(*found, strict=True)) or [()] * len(self.names)
+        names = tuple(
+            {**{value: self.name_of(date, value) for value in sorted(set(columns[date]))}, **known}
+            for date, known in enumerate(self.names)
+        )
         values = dict(self.values)
-        for name in sorted(set(names) - set(values), key=lambda name: (len(name), name)):
-            values[name] = _free(int(name.removeprefix("class ")), values)
-        return replace(self, values=_by_value(values))
+        for part in names:
+            for value, name in part.items():
+                values.setdefault(name, _free(value, values))
+        spare = self.spare_colors
+        colors = {
+            name: self.colors.get(name) or spare.get(value) or default_color(value, name)
+            for name, value in values.items()
+        }
+        return Legends(names, _by_value(values), colors, spare)
 
 
-def legends_of(before: xr.DataArray, after: xr.DataArray, crosswalk: Crosswalk | None) -> Legends:
-    """The common class list of two maps.
+def legends_of(maps: Sequence[xr.DataArray], crosswalk: Crosswalk | None) -> Legends:
+    """The common class list of two or more maps.
 
     Raises
     ------
     OptionError
-        A class stands in one of the legends only and the crosswalk does not name it; or the crosswalk names a class
-        that is not there, or a value that is one class before and another one after.
+        A class stands in some of the legends only and the crosswalk does not name it; or the crosswalk names a class
+        that is not there, or a value that is one class in one map and another one in another.
     """
-    own = class_names(before), class_names(after)
-    rules = _rules(crosswalk)
+    own = tuple(class_names(da) for da in maps)
+    rules = _rules(crosswalk, len(maps))
     _check_rules(rules, own)
     names = tuple(dict(part) for part in own)
     named = set()
-    for date in (0, 1):
-        for key, to in rules[date].items():
+    for date, part in enumerate(rules):
+        for key, to in part.items():
             value = _value_in(own[date], key)
             common = _common_name(to, own)
             named.add(common)
@@ -68,18 +79,19 @@ def legends_of(before: xr.DataArray, after: xr.DataArray, crosswalk: Crosswalk |
                 names[date][value] = common
     _check_shared(names, named)
     values: dict[str, int] = {}
-    for date in (1, 0):
-        for value, name in sorted(names[date].items()):
+    for part in reversed(names):
+        for value, name in sorted(part.items()):
             values.setdefault(name, _free(value, values))
-    colors = {info.name: info.color for da in (before, after) for info in classes_of(da)}
+    colors = {info.name: info.color for da in maps for info in classes_of(da)}
     colors = {name: colors.get(name) or default_color(value, name) for name, value in values.items()}
-    return Legends((names[0], names[1]), _by_value(values), colors)
+    spare = {value: color for da in maps for value, color in da.attrs.get("color_table", {}).items()}
+    return Legends(names, _by_value(values), colors, spare)
 
 
-def _rules(crosswalk: Crosswalk | None) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """What the crosswalk says of each date."""
+def _rules(crosswalk: Crosswalk | None, count: int) -> tuple[dict[Any, Any], ...]:
+    """What the crosswalk says of each map."""
     if crosswalk is None:
-        return {}, {}
+        return tuple({} for _ in range(count))
     if isinstance(crosswalk, pd.DataFrame):
         if not {"from", "to"} <= set(crosswalk.columns):
             raise OptionError(
@@ -96,21 +108,29 @@ def _rules(crosswalk: Crosswalk | None) -> tuple[dict[Any, Any], dict[Any, Any]]
         rows = [(date, key, to) for date, part in crosswalk.items() for key, to in part.items()]
     else:
         rows = [(None, key, to) for key, to in crosswalk.items()]
-    rules: tuple[dict[Any, Any], dict[Any, Any]] = {}, {}
+    rules: tuple[dict[Any, Any], ...] = tuple({} for _ in range(count))
     for date, key, to in rows:
-        if not (date is None or pd.isna(date) or date in _DATES):
-            raise OptionError(f"The date of a crosswalk is before or after, but {date!r} stands there.")
         if pd.isna(key) or pd.isna(to):
             raise OptionError(f"A crosswalk says from which class to which, but has {key!r} → {to!r}. Fill the gap.")
-        for part, name in zip(rules, _DATES, strict=True):
-            if (date is None or pd.isna(date) or date == name) and part.setdefault(key, to) != to:
+        for number in _maps_of(date, count):
+            if rules[number].setdefault(key, to) != to:
                 raise OptionError(f"A class becomes one class, but {key!r} stands twice in the crosswalk.")
     return rules
 
 
+def _maps_of(date: Any, count: int) -> range:
+    """The maps, counted from 0, that a date of a crosswalk means."""
+    if date is None or pd.isna(date):
+        return range(count)
+    number = {"before": 1, "after": count}.get(date) or _number(date)
+    if number is None or not 1 <= number <= count:
+        raise OptionError(f"The date of a crosswalk is before or after, or 1 to {count}, but {date!r} stands there.")
+    return range(number - 1, number)
+
+
 def _check_rules(rules: tuple[dict[Any, Any], ...], own: tuple[dict[int, str], ...]) -> None:
-    for key in {**rules[0], **rules[1]}:
-        dates = [date for date in (0, 1) if key in rules[date]]
+    for key in {key: None for part in rules for key in part}:
+        dates = [date for date, part in enumerate(rules) if key in part]
         if all(_value_in(own[date], key) is None for date in dates):
             known = sorted({name for date in dates for name in own[date].values()})
             raise OptionError(
@@ -125,17 +145,19 @@ def _check_rules(rules: tuple[dict[Any, Any], ...], own: tuple[dict[int, str], .
 
 
 def _check_shared(names: tuple[dict[int, str], ...], named: set[str]) -> None:
-    early, late = (set(part.values()) for part in names)
+    sets = [set(part.values()) for part in names]
+    shared = set.intersection(*sets)
+    labels = ["before", "after"] if len(names) == 2 else [f"map {number}" for number in range(1, len(names) + 1)]
     parts = [
-        f"only {date}: {', '.join(sorted(alone))}"
-        for date, alone in (("before", early - late - named), ("after", late - early - named))
-        if alone
+        f"{'only ' if len(names) == 2 else ''}{label}: {', '.join(sorted(alone))}"
+        for label, part in zip(labels, sets, strict=True)
+        if (alone := part - shared - named)
     ]
     if parts:
         raise OptionError(
-            f"Two maps need the same classes, but some stand in one legend only ({'; '.join(parts)}). Give a crosswalk "
+            f"Maps need the same classes, but some do not stand in every legend ({'; '.join(parts)}). Give a crosswalk "
             "that says what they are in common, {'conifers': 'forest'}; a class that is new or gone stays as it is: "
-            "{'solar park': 'solar park'}."
+            "{'solar park': 'solar park'}. In a CSV that is a line conifers,forest below the head from,to."
         )
 
 
@@ -145,11 +167,11 @@ def _value_in(names: Mapping[int, str], key: Any) -> int | None:
     return by_name[str(key)] if str(key) in by_name else _number(key)
 
 
-def _common_name(to: Any, own: tuple[dict[int, str], dict[int, str]]) -> str:
+def _common_name(to: Any, own: tuple[dict[int, str], ...]) -> str:
     number = _number(to)
     if number is None or any(str(to) in part.values() for part in own):
         return str(to)
-    return own[1].get(number) or own[0].get(number) or f"class {number}"
+    return next((part[number] for part in reversed(own) if number in part), f"class {number}")
 
 
 def _number(item: Any) -> int | None:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
-from geoseg.areas import PixelAreas
-from geoseg.areas.rows import add_runs
+from geoseg.change.counting import Counted, count
 from geoseg.change.legends import Crosswalk, Legends, legends_of
-from geoseg.change.pairing import Pair, pair_of
-from geoseg.classmap import iter_strips
-from geoseg.errors import SceneError
+from geoseg.change.pairing import stack_of
 
-__all__ = ["transition_matrix"]
+__all__ = ["matrix_of", "matrix_table", "pair_sums", "square", "transition_matrix"]
 
-_STRIP_ROWS = 64  # pairs take four bytes a pixel
-_MAX_PAIRS = 1 << 22
+_COLUMNS = ["from", "from_name", "to", "to_name", "pixels", "area_m2", "area_ha"]
 
 
 def transition_matrix(before: xr.DataArray, after: xr.DataArray, *, crosswalk: Crosswalk | None = None) -> pd.DataFrame:
@@ -53,6 +48,7 @@ def transition_matrix(before: xr.DataArray, after: xr.DataArray, *, crosswalk: C
 
     Examples
     --------
+    >>> import numpy as np
     >>> from odc.geo.geobox import GeoBox
     >>> from geoseg.classes import ClassInfo
     >>> from geoseg.classmap import class_map
@@ -62,54 +58,70 @@ def transition_matrix(before: xr.DataArray, after: xr.DataArray, *, crosswalk: C
     >>> transition_matrix(early, late)[["from_name", "to_name", "pixels"]].values.tolist()
     [['forest', 'forest', 1], ['forest', 'field', 1], ['field', 'field', 0]]
     """
-    legends = legends_of(before, after, crosswalk)
-    pair = pair_of(before, after)
-    areas = PixelAreas(pair.geobox)
-    counted: dict[tuple[str, str], tuple[int, int]] = {}
-    for row0, bins, values in _pair_strips(pair):
-        size = len(values[0]) * len(values[1]) + 1
-        pixels, units = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        add_runs(bins, 0, *areas.table(row0, row0 + len(bins)), areas.unit_m2, pixels, units)
-        for index in np.flatnonzero(pixels[:-1]).tolist():
-            first, second = divmod(index, len(values[1]))
-            names = legends.name_of(0, int(values[0][first])), legends.name_of(1, int(values[1][second]))
-            old = counted.get(names, (0, 0))
-            counted[names] = old[0] + int(pixels[index]), old[1] + int(units[index])
-    return _table(counted, legends, areas.unit_m2)
+    legends = legends_of((before, after), crosswalk)
+    counted = count(stack_of((before, after)))
+    return matrix_of(counted, legends.with_values(counted.pixels))
 
 
-def _pair_strips(pair: Pair) -> Iterator[tuple[int, np.ndarray, tuple[np.ndarray, np.ndarray]]]:
-    """First row; the number of each pixel's pair, the last one where a map has no data; the values of each date."""
-    strips = (iter_strips(xr.DataArray(part), rows=_STRIP_ROWS) for part in (pair.before, pair.after))
-    for (row0, before), (_, after) in zip(*strips, strict=True):
-        (first, index), (second, other) = _numbered(before), _numbered(after)
-        pairs = len(first) * len(second)
-        if pairs >= _MAX_PAIRS:
-            raise SceneError(
-                f"A class map has few different values, but a strip of these has {len(first)} and {len(second)}. Give "
-                "class maps, not measurements or maps of object ids."
-            )
-        bins = index.astype(np.int32) * np.int32(len(second)) + other
-        bins[(before == pair.no_data[0]) | (after == pair.no_data[1])] = pairs
-        yield row0, bins, (first, second)
+def matrix_of(counted: Counted, legends: Legends, first: int = 0, last: int = -1) -> pd.DataFrame:
+    """The table of `transition_matrix` between two of the maps that were counted together."""
+    return matrix_table(*pair_sums(counted, legends, first, last), counted.unit_m2, legends)
 
 
-def _numbered(strip: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values, and the index of each pixel among them."""
-    if strip.dtype == np.uint8:
-        return np.arange(256), strip
-    values, index = np.unique(strip, return_inverse=True)
-    return values, index.reshape(strip.shape).astype(np.int32)
+def pair_sums(
+    counted: Counted, legends: Legends, first: int = 0, last: int = -1
+) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]]:
+    """The pixels and the units of area of each pair of names."""
+    pixels: dict[tuple[str, str], int] = {}
+    units: dict[tuple[str, str], int] = {}
+    for values in counted.pixels:
+        pair = legends.name_of(first, values[first]), legends.name_of(last, values[last])
+        pixels[pair] = pixels.get(pair, 0) + counted.pixels[values]
+        units[pair] = units.get(pair, 0) + counted.units[values]
+    return pixels, units
 
 
-def _table(counted: dict[tuple[str, str], tuple[int, int]], legends: Legends, unit_m2: float) -> pd.DataFrame:
-    values = legends.with_names(name for names in counted for name in names).values
+def matrix_table(
+    pixels: Mapping[tuple[str, str], int], units: Mapping[tuple[str, str], int], unit_m2: float, legends: Legends
+) -> pd.DataFrame:
+    """The table of `transition_matrix`, of what was counted for each pair of names."""
+    values = legends.values
+    pairs = {pair for pair, number in pixels.items() if number} | {(name, name) for name in values}
     records = []
-    for early, late in sorted(
-        set(counted) | {(name, name) for name in values}, key=lambda p: (values[p[0]], values[p[1]])
-    ):
-        pixels, units = counted.get((early, late), (0, 0))
-        area_m2 = units * unit_m2
-        records.append((values[early], early, values[late], late, pixels, area_m2, area_m2 / 1e4))
-    table = pd.DataFrame(records, columns=["from", "from_name", "to", "to_name", "pixels", "area_m2", "area_ha"])
+    for early, late in sorted(pairs, key=lambda pair: (values[pair[0]], values[pair[1]])):
+        area_m2 = units.get((early, late), 0) * unit_m2
+        records.append((values[early], early, values[late], late, pixels.get((early, late), 0), area_m2, area_m2 / 1e4))
+    table = pd.DataFrame(records, columns=_COLUMNS)
     return table.astype({"from": "int64", "to": "int64", "pixels": "int64", "area_m2": "float64", "area_ha": "float64"})
+
+
+def square(matrix: pd.DataFrame, column: str = "area_ha") -> pd.DataFrame:
+    """A transition matrix as a square: a row for each class before, a column for each after, and the totals.
+
+    Parameters
+    ----------
+    matrix
+        Of `transition_matrix`.
+    column
+        ``area_ha``, ``area_m2`` or ``pixels``.
+
+    Examples
+    --------
+    >>> long = pd.DataFrame({"from": [1, 1, 2], "from_name": ["forest", "forest", "field"], "to": [1, 2, 2],
+    ...                      "to_name": ["forest", "field", "field"], "pixels": [50, 40, 7]})
+    >>> print(square(long, "pixels").to_string(index=False))
+    from \\ to  forest  field  total
+       forest      50     40     90
+        field       0      7      7
+        total      50     47     97
+    """
+    names = dict(zip(matrix["from"], matrix["from_name"], strict=True))
+    names.update(zip(matrix["to"], matrix["to_name"], strict=True))
+    order = sorted(names)
+    table = matrix.pivot_table(index="from", columns="to", values=column, aggfunc="sum", fill_value=0)
+    table = table.reindex(index=order, columns=order, fill_value=0).astype(matrix[column].dtype)
+    table = pd.concat([table, table.sum(axis=1).rename("total")], axis=1)
+    table.loc["total"] = table.sum(axis=0)
+    table = table.rename(columns=names)
+    table.insert(0, "from \\ to", [*(names[value] for value in order), "total"])
+    return table.reset_index(drop=True)

@@ -1,7 +1,8 @@
-"""The common part of two class maps, on one grid."""
+"""The common part of two or more class maps, on one grid."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,11 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
-from geoseg.change.places import Places
-from geoseg.classmap import geobox_of, nodata_of
-from geoseg.errors import SceneError
+from geoseg.change.places import Places, no_overlap
+from geoseg.classmap import geobox_of, iter_strips, nodata_of
+from geoseg.errors import OptionError, SceneError
 
-__all__ = ["Pair", "align", "pair_of"]
+__all__ = ["Stack", "align", "on_grid", "stack_of", "valid_in_all"]
 
 _CHUNK_ROWS, _CHUNK_COLS = 512, 2048
 _MAX_READ_PX = 1 << 26  # of the map before, at once: whole rows, as files give them
@@ -23,17 +24,21 @@ _LEGEND = ("flag_values", "flag_meanings", "flag_names", "flag_colors", "color_t
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The pixels of two maps on one grid, lazily, each with its own nodata."""
+class Stack:
+    """The pixels of maps on one grid, lazily, each with its own nodata."""
 
     geobox: GeoBox
-    """The common part of the grid of the later map."""
-    before: dask.array.Array
-    """Class values (row, col)."""
-    after: dask.array.Array
+    """The common part of the grid of the last map."""
+    maps: tuple[dask.array.Array, ...]
     """Class values (row, col), in the same chunks."""
-    no_data: tuple[int, int]
-    """The value of pixels without a class, before and after."""
+    no_data: tuple[int, ...]
+    """The value of pixels without a class, for each map."""
+
+    def strips(self, rows: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """First row, and the pixels of each map, of strips of at most so many rows, from top to bottom."""
+        streams = (iter_strips(xr.DataArray(part), rows=rows) for part in self.maps)
+        for strips in zip(*streams, strict=True):
+            yield strips[0][0], [values for _, values in strips]
 
 
 def align(before: xr.DataArray, after: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
@@ -70,31 +75,55 @@ def align(before: xr.DataArray, after: xr.DataArray) -> tuple[xr.DataArray, xr.D
     >>> [part.values.tolist() for part in align(before, after)]
     [[[1, 255, 2]], [[1, 255, 1]]]
     """
-    pair = pair_of(before, after)
+    stack = stack_of((before, after))
     parts = []
-    for date, (da, values) in enumerate(zip((before, after), (pair.before, pair.after), strict=True)):
+    for date, da in enumerate((before, after)):
         masked = dask.array.map_blocks(
-            _masked, pair.before, pair.after, no_data=pair.no_data, date=date, dtype=values.dtype
+            _masked, *stack.maps, no_data=stack.no_data, date=date, dtype=stack.maps[date].dtype
         )
         attrs = {key: da.attrs[key] for key in _LEGEND if key in da.attrs}
-        part = wrap_xr(masked, pair.geobox).rename(da.name or "class")
-        parts.append(part.assign_attrs(attrs, _FillValue=pair.no_data[date]))
+        part = wrap_xr(masked, stack.geobox).rename(da.name or "class")
+        parts.append(part.assign_attrs(attrs, _FillValue=stack.no_data[date]))
     return parts[0], parts[1]
 
 
-def pair_of(before: xr.DataArray, after: xr.DataArray) -> Pair:
-    """The common part of two maps; see `align`, whose maps have no data where one of the two has none."""
-    no_data = _no_data(before), _no_data(after)
-    places = Places(geobox_of(before), geobox_of(after))
-    rows, cols = places.window()
-    grid: GeoBox = places.target[rows, cols]  # type: ignore[assignment]
-    places = Places(places.source, grid)
-    sampled = _Sampled(before.data, places, no_data[0])
+def stack_of(maps: Sequence[xr.DataArray]) -> Stack:
+    """The common part of two or more maps on the grid of the last one; see `align` for the rule.
+
+    Unlike there, pixels that have no data in one of the maps keep their class in the others.
+
+    Raises
+    ------
+    OptionError
+        Fewer than two maps.
+    SceneError
+        See `align`.
+    """
+    if len(maps) < 2:
+        raise OptionError(f"Change is found between two or more class maps, but {len(maps)} was given. Give another.")
+    no_data = tuple(_no_data(da) for da in maps)
+    boxes = [geobox_of(da) for da in maps]
+    windows = [Places(box, boxes[-1]).window() for box in boxes[:-1]]
+    rows, cols = (
+        slice(max(window[axis].start for window in windows), min(window[axis].stop for window in windows))
+        for axis in (0, 1)
+    )
+    if rows.start >= rows.stop or cols.start >= cols.stop:
+        raise no_overlap(boxes)
+    grid: GeoBox = boxes[-1][rows, cols]  # type: ignore[assignment]
+    parts = tuple(on_grid(da, grid, no_data=value) for da, value in zip(maps[:-1], no_data, strict=False))
+    chunks = max((part.chunks for part in parts), key=lambda sizes: len(sizes[1]))
+    last = dask.array.asarray(maps[-1].data[rows, cols])
+    return Stack(grid, tuple(part.rechunk(chunks) for part in (*parts, last)), no_data)
+
+
+def on_grid(da: xr.DataArray, grid: GeoBox, *, no_data: int) -> dask.array.Array:
+    """The pixels of a map at the places of another grid, lazily, by the rule of `align`; no_data where it has none."""
+    places = Places(geobox_of(da), grid)
+    sampled = _Sampled(da.data, places, no_data)
     chunks = (_CHUNK_ROWS, -1 if places.is_upright else _CHUNK_COLS)
-    meta = np.empty((0, 0), before.dtype)
-    early = dask.array.from_array(sampled, chunks=chunks, name=False, asarray=False, meta=meta)
-    late = dask.array.asarray(after.data[rows, cols]).rechunk(early.chunks)
-    return Pair(grid, early, late, no_data)
+    meta = np.empty((0, 0), da.dtype)
+    return dask.array.from_array(sampled, chunks=chunks, name=False, asarray=False, meta=meta)
 
 
 def _no_data(da: xr.DataArray) -> int:
@@ -107,10 +136,17 @@ def _no_data(da: xr.DataArray) -> int:
     return int(np.iinfo(da.dtype).max) if nodata is None else nodata
 
 
-def _masked(before: np.ndarray, after: np.ndarray, *, no_data: tuple[int, int], date: int) -> np.ndarray:
-    both = (before != no_data[0]) & (after != no_data[1])
-    values = (before, after)[date]
-    return np.where(both, values, values.dtype.type(no_data[date]))
+def _masked(*parts: np.ndarray, no_data: tuple[int, ...], date: int) -> np.ndarray:
+    values = parts[date]
+    return np.where(valid_in_all(parts, no_data), values, values.dtype.type(no_data[date]))
+
+
+def valid_in_all(parts: Sequence[np.ndarray], no_data: Sequence[int]) -> np.ndarray:
+    """bool (row, col): where all maps have a class."""
+    valid = parts[0] != no_data[0]
+    for values, nothing in zip(parts[1:], no_data[1:], strict=True):
+        valid &= values != nothing
+    return valid
 
 
 class _Sampled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.errors import SceneError
 
-__all__ = ["Places"]
+__all__ = ["Places", "no_overlap"]
 
 _NUDGE = 1e-6  # pixels: a centre that lies on an edge, give or take rounding, belongs to the pixel right of it or below
 _SIDE = 64  # steps along the side of a grid whose outline is moved to another CRS
@@ -58,10 +59,7 @@ class Places:
         """
         spans = self._upright_spans() if self.is_upright else self._outline_spans()
         if spans is None or any(stop <= start for start, stop in spans):
-            raise SceneError(
-                f"Change is found where two maps overlap, but these do not: one covers {_extent(self.source)}, "
-                f"the other {_extent(self.target)}. Give two maps of one place, and check their CRS."
-            )
+            raise no_overlap([self.source, self.target])
         return slice(*spans[0]), slice(*spans[1])
 
     def _upright_spans(self) -> list[tuple[int, int]] | None:
@@ -104,6 +102,15 @@ class Places:
         if self.source.crs != self.target.crs:
             x, y = _transformer(self.source.crs.to_wkt(), self.target.crs.to_wkt()).transform(x, y)  # type: ignore[union-attr]
         return _apply(~self.target.transform, x, y)
+
+
+def no_overlap(grids: Sequence[GeoBox]) -> SceneError:
+    """The error that grids have no part in common."""
+    extents = "; ".join(_extent(grid) for grid in grids)
+    return SceneError(
+        f"Change is found where all maps overlap, but these do not: {extents}. Give maps of one place, and check "
+        "their CRS."
+    )
 
 
 @lru_cache(maxsize=16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 
 from geoseg.errors import OptionError
 
-__all__ = ["change_table"]
+__all__ = ["change_table", "years_between"]
 
 _DAYS_A_YEAR = 365.25
 _COLUMNS = {"from", "from_name", "to", "to_name", "area_ha"}
@@ -87,6 +88,29 @@ def change_table(matrix: pd.DataFrame, dates: Sequence[Any] | None = None) -> pd
         table["annual_rate"] = np.log(ratio) / years
         table.attrs["years"] = years
     return table
+
+
+def years_between(dates: Sequence[Any] | None, maps: int) -> list[float] | None:
+    """The years from each of several dates to the next one; None without dates.
+
+    Raises
+    ------
+    OptionError
+        Not a date for each map, no dates, or one that is not later than the one before.
+
+    Examples
+    --------
+    >>> years_between((2000, 2005, 2012), 3)
+    [5.0, 7.0]
+    """
+    if dates is None:
+        return None
+    if isinstance(dates, str) or len(dates) != maps:
+        raise OptionError(
+            f"--dates has one date for each of the {maps} maps, but is {dates!r}. Write them with commas, "
+            "2018-06-01,2024-06-01, or leave them out: then there are no annual rates."
+        )
+    return [_years(pair) for pair in pairwise(dates)]
 
 
 def _years(dates: Sequence[Any]) -> float:

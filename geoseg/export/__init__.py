@@ -1,5 +1,12 @@
 """Results as files: polygon layers, QGIS styles, tables, a preview, the record of a run."""
 
+from geoseg.export.change_pictures import (
+    change_panel_shape,
+    nearest_places,
+    write_change_preview,
+    write_series_plot,
+    zoomed,
+)
 from geoseg.export.fiboa import FIBOA_SUFFIX, write_fiboa
 from geoseg.export.matrix_picture import write_matrix_picture
 from geoseg.export.preview import write_preview
@@ -12,6 +19,8 @@ from geoseg.export.vector import FORMATS, write_polygons
 __all__ = [
     "FIBOA_SUFFIX",
     "FORMATS",
+    "change_panel_shape",
+    "nearest_places",
     "peak_memory_bytes",
     "polygon_qml",
     "read_areas",
@@ -20,10 +29,13 @@ __all__ = [
     "sample_places",
     "versions",
     "write_areas_csv",
+    "write_change_preview",
     "write_fiboa",
     "write_matrix_picture",
     "write_polygons",
     "write_preview",
     "write_record",
     "write_sample_layer",
+    "write_series_plot",
+    "zoomed",
 ]

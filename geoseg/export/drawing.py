@@ -19,7 +19,20 @@ from odc.geo.geobox import GeoBox
 
 from geoseg.classes import ClassInfo
 
-__all__ = ["DPI", "NODATA_COLOR", "Entry", "Layout", "draw", "rgb", "round_length", "steps_m", "up_azimuth"]
+__all__ = [
+    "DPI",
+    "NODATA_COLOR",
+    "Entry",
+    "Layout",
+    "clipped",
+    "draw",
+    "draw_north",
+    "draw_scale",
+    "rgb",
+    "round_length",
+    "steps_m",
+    "up_azimuth",
+]
 
 DPI = 100
 NODATA_COLOR = "#e9e9e6"
@@ -113,14 +126,14 @@ def draw(
     figure.text(
         _MARGIN_PX / layout.width_px,
         1 - 14 / layout.height_px,
-        _clipped(title, max(20, layout.width_px // 11)),
+        clipped(title, max(20, layout.width_px // 11)),
         fontsize=14,
         va="top",
         parse_math=False,
     )
     _draw_legend(figure, layout, legend, has_nodata=bool((cover == rgb(NODATA_COLOR)).all(axis=-1).any()))
-    _draw_scale(figure, layout, grid)
-    _draw_north(figure, layout, grid)
+    draw_scale(figure, layout, grid)
+    draw_north(figure, layout, grid)
     return figure
 
 
@@ -154,14 +167,14 @@ def _draw_legend(figure: Figure, layout: Layout, legend: Sequence[Entry], *, has
 def _line(entry: Entry) -> str:
     percent = 100 * entry.share
     amount = "0 %" if percent == 0 else "< 0.1 %" if percent < 0.1 else f"{percent:.1f} %"
-    return f"{_clipped(entry.name, 24)}  {amount}"
+    return f"{clipped(entry.name, 24)}  {amount}"
 
 
-def _clipped(text: str, length: int) -> str:
+def clipped(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def _draw_scale(figure: Figure, layout: Layout, grid: GeoBox) -> None:
+def draw_scale(figure: Figure, layout: Layout, grid: GeoBox) -> None:
     length_m = round_length(steps_m(grid)[0] * layout.panel_shape[1] * 0.35)
     length_px = length_m / steps_m(grid)[0]
     label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
@@ -173,7 +186,7 @@ def _draw_scale(figure: Figure, layout: Layout, grid: GeoBox) -> None:
     figure.text(x, y, label, fontsize=10, va="center")
 
 
-def _draw_north(figure: Figure, layout: Layout, grid: GeoBox) -> None:
+def draw_north(figure: Figure, layout: Layout, grid: GeoBox) -> None:
     azimuth = math.radians(up_azimuth(grid))
     center, reach = (layout.legend_left_px() + 14, 27), 13
     # Up on the picture looks towards `azimuth`; north therefore lies that much to the left of up.

@@ -37,7 +37,7 @@ from geoseg.polygons.patches import BORDER, NONE, PATCH, RUN, compact, first_pen
 from geoseg.polygons.pending import Pending, StripRows
 from geoseg.units import Area, parse_area, with_unit
 
-__all__ = ["sieve", "sieve_strips", "smallest_size"]
+__all__ = ["Sieving", "sieve", "sieve_strips", "smallest_size"]
 
 _STRIP_ROWS = 64
 _PENDING_BYTES = 256 << 20
@@ -167,7 +167,7 @@ def sieve_strips(
     >>> list(sieve_strips([], 3, dtype=np.uint8, nodata=255, connectivity=4, minimum=2))
     []
     """
-    state = _Sieve(width, np.dtype(dtype), nodata, connectivity == 8, minimum, areas)
+    state = Sieving(width, np.dtype(dtype), nodata, connectivity == 8, minimum, areas)
     for strip in strips:
         state.add(strip)
         yield from state.finished()
@@ -175,7 +175,7 @@ def sieve_strips(
     yield from state.finished()
 
 
-class _Sieve:
+class Sieving:
     """All that may still change in the rows that came: its size follows the small regions, not the map."""
 
     def __init__(
