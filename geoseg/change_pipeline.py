@@ -30,7 +30,7 @@ from geoseg.change.small import LargeChanges
 from geoseg.change.summary import PAIR, areas_by_code, beside_mapped, dated, intervals_of, pairs_of, patch_table
 from geoseg.change.table import change_table, years_between
 from geoseg.change.trajectories import series_of, trajectories_of
-from geoseg.change_files import ChangeResult, Compared, Glance, draw_pictures, record_of, write_tables
+from geoseg.change_files import ChangeResult, Compared, Glance, draw_pictures, record_of, write_report, write_tables
 from geoseg.classes import NODATA
 from geoseg.classmap import BlockWriter, class_map, only_classes, open_blocks, open_class_map, write_class_map
 from geoseg.errors import OptionError, SceneError
@@ -196,7 +196,9 @@ def map_change(
         clock.stage("pictures")
         draw_pictures(run, result, glance, change, codes, areas, work)
         clock.stage("done")
-        export.write_record(work / "run.json", record_of(run, result, counted, codes, inputs, settings))
+        record = record_of(run, result, counted, codes, inputs, settings)
+        export.write_record(work / "run.json", record)
+        write_report(run, result, glance, change, codes, record, work)
     return result
 
 

@@ -187,7 +187,8 @@ def _refuse_existing(folder: Path, overwrite: bool) -> None:
 def _print(found: Any) -> None:
     accuracy = found.accuracy
     exact = found.kind == "census"
-    shown = Table("class", "mapped ha", "true ha", "user's", "producer's", "F1", "IoU", box=None, header_style="bold")
+    titles = ("class", "mapped ha", "true ha", "user's %", "producer's %", "F1 %", "IoU %")
+    shown = Table(*titles, box=None, header_style="bold")
     for column in shown.columns[1:]:
         column.justify = "right"
     tables = {measure: accuracy.of(measure) for measure in _COLUMNS}
@@ -204,7 +205,7 @@ def _print(found: Any) -> None:
     Console().print(shown)
     whole = accuracy.overall
     typer.echo(
-        f"Overall accuracy {_with_half(whole, exact)}{'' if exact else f' ({accuracy.confidence:.0%} interval)'}."
+        f"Overall accuracy {_with_half(whole, exact)} %{'' if exact else f' ({accuracy.confidence:.0%} interval)'}."
     )
     typer.echo(
         f"Of the area, {accuracy.quantity_disagreement:.1%} is wrong in quantity and "
@@ -221,4 +222,4 @@ def _with_half(row: Any, exact: bool) -> str:
     if row["estimate"] != row["estimate"]:
         return ""
     value = f"{100 * row['estimate']:.1f}"
-    return f"{value} %" if exact else f"{value} ± {50 * (row['upper'] - row['lower']):.1f} %"
+    return value if exact else f"{value} ± {50 * (row['upper'] - row['lower']):.1f}"

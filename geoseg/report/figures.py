@@ -94,7 +94,7 @@ def class_figure(
     below = ""
     if with_legend:
         empty = not np.isin(values, seen).all()
-        below = legend([*legend_of.values(), *([("no data", drawing.NODATA_COLOR)] if empty else [])])
+        below = legend([*dict.fromkeys(legend_of.values()), *([("no data", drawing.NODATA_COLOR)] if empty else [])])
     return map_figure(picture, grid, caption=caption, outlines=outlines, below=below)
 
 

@@ -23,11 +23,10 @@ from geoseg.report.page import Html, keys, named, page, paragraph, section, tabl
 if TYPE_CHECKING:
     import xarray as xr
 
-    from geoseg.change_files import ChangeResult
-
 __all__ = ["change_parts", "report_change", "series_parts"]
 
 _FLOWS, _PATHS = 25, 40
+_STABLE_COLOR = "#d3d3cd"
 _SHIFT = (
     "Two maps that do not lie exactly on each other show change along every border. Thin patches that follow borders "
     "are likely to be that: leave them out with a minimum area, and look at the largest ones."
@@ -51,10 +50,11 @@ _RULES = (
 
 
 def report_change(
-    found: ChangeResult,
+    found: Any,
     maps: Sequence[tuple[str, xr.DataArray]],
     change: xr.DataArray,
     *,
+    changes: Sequence[int],
     title: str,
     record: Mapping[str, Any],
     years: Sequence[float] | None = None,
@@ -64,11 +64,13 @@ def report_change(
     Parameters
     ----------
     found
-        Of `geoseg.map_change`.
+        A `geoseg.change_files.ChangeResult`, of `geoseg.map_change`.
     maps
-        What is to be written below each class map, and the map, in order of time.
+        What is to be written below each class map, and the map, in order of time; with one legend.
     change
         The map of change.
+    changes
+        The codes in it that are changes; all others are drawn grey.
     title
         What was compared.
     record
@@ -78,13 +80,21 @@ def report_change(
     """
     colors = {info.name: info.color for _, part in maps for info in classes_of(part)}
     figures = [class_figure(part, caption=text) for text, part in maps]
-    shown = class_figure(change, caption="What changed; pale colours: what stayed.")
+    stable = [info.value for info in classes_of(change) if info.value not in changes]
+    shown = class_figure(
+        change,
+        caption="What changed.",
+        colors=dict.fromkeys(stable, _STABLE_COLOR),
+        names=dict.fromkeys(stable, "unchanged, or not asked for"),
+    )
     accuracy = found.accuracy
     estimated = [] if accuracy is None else accuracy_parts(accuracy.accuracy, accuracy.areas, colors=_colors_of(change))
+    many = found.series["map"].nunique() > 2
+    over_time = [_over_time(found, colors, years), _trajectories(found.trajectories)] if many else []
     parts = [
         section("Maps", maps_of(*figures, shown)),
         *change_parts(found.matrix, found.classes, colors=colors),
-        *([_over_time(found, colors, years), _trajectories(found.trajectories)] if len(maps) > 2 else []),
+        *over_time,
         section("Patches of change", _patches(found.patches)),
         *([] if found.zones is None else [section("Change by zone", _zones(found.zones))]),
         *estimated,
@@ -172,8 +182,9 @@ def _gains(classes: pd.DataFrame, colors: Mapping[str, str]) -> Sequence[Html]:
     for row in moving.to_dict(orient="records"):
         for what in ("gain", "loss"):
             value = row[f"{what}_ha"]
-            color = colors.get(row["class_name"], "#8fa3b8")
-            drawn.append(Bar(f"{row['class_name']}: {what}", value, f"{digits(value)} ha", color))
+            if value > 0:
+                color = colors.get(row["class_name"], "#8fa3b8")
+                drawn.append(Bar(f"{row['class_name']}: {what}", value, f"{digits(value)} ha", color))
     rate_rule = (
         "The annual rate is ln(after / before) / years (Puyravaud 2003). "
         if with_rate
@@ -197,7 +208,7 @@ def _colors_of(class_map: xr.DataArray) -> dict[str, str]:
     return {info.name: info.color for info in classes_of(class_map)}
 
 
-def _over_time(found: ChangeResult, colors: Mapping[str, str], years: Sequence[float] | None) -> Html:
+def _over_time(found: Any, colors: Mapping[str, str], years: Sequence[float] | None) -> Html:
     dates = found.series.drop_duplicates("map")
     wide = found.series.pivot(index="class_name", columns="map", values="area_ha")
     order = list(found.series.drop_duplicates("class_name")["class_name"])
