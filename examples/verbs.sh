@@ -13,11 +13,16 @@ geoseg models check landcover-aerial                    # metadata, hash, weight
 geoseg demo --out demo --side 512                       # draws demo/scene.tif and demo/truth.tif, maps the scene
 geoseg map demo/scene.tif --model landcover-aerial --out map --format gpkg,parquet --tile 256
 geoseg areas demo/truth.tif --out truth.csv             # true areas of any categorical raster
+geoseg areas demo/truth.tif --out areas                 # a folder: the table, and how it was made
 geoseg vectorize demo/truth.tif --out truth.gpkg --connectivity 8
 geoseg vectorize map/classes.tif --out parcels.parquet --confidence map/confidence.tif --min-area 20m2 --simplify 1px --smooth
 geoseg vectorize map/classes.tif --out houses.gpkg --classes building --min-area 20m2 --regularize
 geoseg vectorize demo/truth.tif --out true_houses.gpkg --classes 0   # buildings, as they were drawn
+geoseg areas demo/truth.tif --zones houses.gpkg --zone-field object_id --confidence map/confidence.tif --out by_house  # what lies in each
 geoseg assess houses.gpkg true_houses.gpkg --out accuracy  # found, missed and false ones
+geoseg sample map/classes.tif --plan --target-se 0.02   # how many units a wanted standard error needs
+geoseg sample map/classes.tif --n 150 --at-least 20 --out sample.gpkg  # where to look, for an interpreter
+geoseg assess map/classes.tif demo/truth.tif --out map_accuracy  # here the truth is known everywhere
 geoseg map demo/scene.tif --model buildings-aerial --out buildings --simplify 1px --regularize  # each building once
 geoseg map demo/scene.tif --model landcover-aerial --objects building --split 3px --out regions  # objects of a class
 "$(dirname "$(command -v geoseg)")/python" -c "from geoseg.synthetic import write_scene

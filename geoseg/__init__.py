@@ -21,11 +21,13 @@ _HOME = {
     "PixelAreas": "geoseg.areas",
     "Scene": "geoseg.scene",
     "Tiling": "geoseg.tiling",
+    "assess_map": "geoseg.sampling",
     "assess_objects": "geoseg.accuracy",
     "class_areas": "geoseg.areas",
     "class_map": "geoseg.classmap",
     "classify": "geoseg.semantic",
     "detect": "geoseg.finders",
+    "draw_sample": "geoseg.sampling",
     "list_models": "geoseg.model",
     "load_model": "geoseg.networks",
     "map_change": "geoseg.change_pipeline",
@@ -33,12 +35,14 @@ _HOME = {
     "map_scene": "geoseg.pipeline",
     "open_class_map": "geoseg.classmap",
     "open_scene": "geoseg.scene",
+    "plan_sample": "geoseg.sampling",
     "regularize": "geoseg.polygons",
     "sieve": "geoseg.polygons",
     "train": "geoseg.training.train",
     "train_few": "geoseg.training.few",
     "vectorize": "geoseg.layer",
     "write_class_map": "geoseg.classmap",
+    "zone_areas": "geoseg.zonal",
 }
 
 __all__ = ["__version__", *_HOME]

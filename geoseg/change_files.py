@@ -23,6 +23,7 @@ from geoseg.classes import NODATA, ClassInfo
 from geoseg.classmap import class_map
 from geoseg.errors import OptionError
 from geoseg.outfolder import Clock
+from geoseg.report import report_change, write_page
 
 __all__ = [
     "ChangeResult",
@@ -33,6 +34,7 @@ __all__ = [
     "name_of",
     "read_crosswalk",
     "record_of",
+    "write_report",
     "write_tables",
 ]
 
@@ -173,6 +175,34 @@ def draw_pictures(
             colors=run.legends.colors,
             title=f"Area of each class in {len(run.maps)} maps",
         )
+
+
+def write_report(
+    run: Compared,
+    result: ChangeResult,
+    glance: Glance,
+    change: xr.DataArray,
+    codes: Codes,
+    record: dict[str, Any],
+    work: Path,
+) -> None:
+    """``report.html``."""
+    names = _short_names(run.names[0], run.names[-1])
+    dates = ("", "") if run.dates is None else (f", {run.dates[0]}", f", {run.dates[-1]}")
+    maps = [
+        (f"{when}: {name}{date}.", part)
+        for when, name, date, part in zip(("Before", "After"), names, dates, glance.maps(run.legends), strict=True)
+    ]
+    page = report_change(
+        result,
+        maps,
+        change,
+        changes=codes.changes,
+        title=f"Change from {names[0]} to {names[1]}",
+        record=record,
+        years=None if run.years is None else np.cumsum([0.0, *run.years]).tolist(),
+    )
+    write_page(page, work / "report.html")
 
 
 def _short_names(first: str, last: str) -> tuple[str, str]:

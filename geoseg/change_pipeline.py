@@ -49,6 +49,7 @@ from geoseg.change_files import (
     name_of,
     read_crosswalk,
     record_of,
+    write_report,
     write_tables,
 )
 from geoseg.classes import NODATA
@@ -219,7 +220,9 @@ def map_change(
         clock.stage("pictures")
         draw_pictures(run, result, glance, change, codes, areas, work)
         clock.stage("done")
-        export.write_record(work / "run.json", record_of(run, result, counted, codes, inputs, settings))
+        record = record_of(run, result, counted, codes, inputs, settings)
+        export.write_record(work / "run.json", record)
+        write_report(run, result, glance, change, codes, record, work)
     return result
 
 

@@ -6,18 +6,18 @@ import shutil
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import geoseg
+from geoseg.cli_areas import areas, print_areas
 from geoseg.cli_assess import assess
 from geoseg.cli_change import change
 from geoseg.cli_models import models_app
 from geoseg.cli_objects import block_of_objects, maps_objects, print_objects, refuse_for_objects
 from geoseg.cli_options import Debug, debugging
+from geoseg.cli_sample import sample
 from geoseg.cli_train import train
 from geoseg.errors import GeosegError, OptionError, OutputError
 from geoseg.progress import make_progress
@@ -33,7 +33,9 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.command("train")(train)
+app.command("areas")(areas)
 app.command("assess")(assess)
+app.command("sample")(sample)
 app.command("change")(change)
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
@@ -146,7 +148,7 @@ def map_(
             )
         if not quiet:
             print_objects(found.table)
-            typer.echo(f"The objects are in {found.folder}: open polygons.gpkg in QGIS, or look at preview.png.")
+            typer.echo(f"The objects are in {found.folder}: open polygons.gpkg in QGIS, or read report.html.")
         return
     if split is not None:
         raise OptionError(f"--split is for objects, but {model} gives classes. Choose some with --objects.")
@@ -184,8 +186,8 @@ def map_(
             progress=progress,
         )
     if not quiet:
-        _print_areas(result.areas)
-        typer.echo(f"The map is in {result.folder}: open polygons.gpkg or classes.tif in QGIS, or look at preview.png.")
+        print_areas(result.areas)
+        typer.echo(f"The map is in {result.folder}: open polygons.gpkg or classes.tif in QGIS, or read report.html.")
 
 
 @app.command()
@@ -250,29 +252,6 @@ def vectorize(
 
 
 @app.command()
-def areas(
-    raster: Annotated[Path, typer.Argument(help="Any categorical raster with one band.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the table to this CSV as well.")] = None,
-    crs: Crs = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """The true area of every class of a categorical raster, on the ellipsoid."""
-    from geoseg import export
-    from geoseg.areas import with_no_data_row
-    from geoseg.classmap import open_class_map
-
-    if out is not None:
-        _refuse_existing(out, overwrite)
-    table = with_no_data_row(geoseg.class_areas(open_class_map(raster, crs=crs)))
-    if out is not None:
-        export.write_areas_csv(table, out)
-    if not quiet:
-        _print_areas(table)
-
-
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the scene and its map.")] = Path("demo"),
     side: Annotated[int, typer.Option(help="Side of the scene, pixels of 0.5 m.")] = 1536,
@@ -292,9 +271,9 @@ def demo(
     with make_progress(quiet=quiet) as progress:
         result, agreement = run_demo(out, side_px=side, seed=seed, progress=progress)
     if not quiet:
-        _print_areas(result.areas)
+        print_areas(result.areas)
         typer.echo(f"Of the pixels, {agreement:.1%} have the class that was drawn.")
-        typer.echo(f"Look at {result.folder / 'preview.png'}, and open {result.folder / 'polygons.gpkg'} in QGIS.")
+        typer.echo(f"Look at {result.folder / 'report.html'}, and open {result.folder / 'polygons.gpkg'} in QGIS.")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -358,16 +337,6 @@ def _two_numbers(text: str | None) -> tuple[float, float] | None:
     except ValueError as error:
         raise OptionError(f"--value-range is two numbers with a comma, like 0,3000, but is {text!r}.") from error
     return low, high
-
-
-def _print_areas(table: Any) -> None:
-    shown = Table("class", "pixels", "hectares", "share", box=None, header_style="bold")
-    for column in shown.columns[1:]:
-        column.justify = "right"
-    for row in table.itertuples():
-        share = "" if row.share != row.share else f"{row.share:.1%}"
-        shown.add_row(row.class_name, f"{row.pixels:,}", f"{row.area_ha:,.2f}", share)
-    Console().print(shown)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""The verb ``geoseg assess`` and the files that it writes; `geoseg.cli` adds it to the others."""
+"""The verb ``geoseg assess``; `geoseg.cli` adds it to the others.
+
+Objects are judged here, with the files that are written of them; class maps in `geoseg.cli_assess_map`. Which it is
+goes by the first file.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,25 @@ from rich.console import Console
 from rich.table import Table
 
 import geoseg
-from geoseg.cli_options import Debug
+from geoseg.cli_assess_map import assess_raster
+from geoseg.cli_options import Debug, is_raster
 from geoseg.errors import OptionError, OutputError
 
 __all__ = ["assess"]
 
-FILES = ("object_accuracy.csv", "object_accuracy.json", "matches.gpkg")
-_RASTERS = {".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img", ".nc", ".zarr"}
+FILES = ("object_accuracy.csv", "object_accuracy.json", "matches.gpkg", "report.html")
+_OF_OBJECTS = ("layer", "within", "class_column", "reference_class_column", "score_column", "iou", "boundary", "sizes")
+_OF_MAPS = (
+    "reference_column",
+    "design",
+    "strata",
+    "strata_field",
+    "post_stratify",
+    "merge_strata",
+    "crosswalk",
+    "confidence",
+    "crs",
+)
 _SHOWN = {
     "found": ("found", ","),
     "missed": ("missed", ","),
@@ -30,8 +46,30 @@ _SHOWN = {
 
 
 def assess(
-    objects: Annotated[Path, typer.Argument(help="The polygons to judge: a GeoPackage or another vector file.")],
-    reference: Annotated[Path, typer.Argument(help="The polygons that are right.")],
+    ctx: typer.Context,
+    judged: Annotated[Path, typer.Argument(help="What is judged: a class map (raster), or polygons of objects.")],
+    reference: Annotated[
+        Path, typer.Argument(help="What is right. For a class map: points, polygons or a raster; otherwise polygons.")
+    ],
+    reference_column: Annotated[str, typer.Option(help="Of a map: the column with the reference class.")] = "reference",
+    design: Annotated[
+        Path | None, typer.Option(help="Of a map: how the sample was drawn. By default, the _design.json beside it.")
+    ] = None,
+    strata: Annotated[
+        Path | None, typer.Option(help="Of a map: the raster or polygons whose parts were the strata.")
+    ] = None,
+    strata_field: Annotated[str | None, typer.Option(help="The column with the names of these polygons.")] = None,
+    post_stratify: Annotated[
+        bool, typer.Option("--post-stratify", help="Of a map: strata for a simple or systematic sample, afterwards.")
+    ] = False,
+    merge_strata: Annotated[
+        str | None, typer.Option(help="Of a map: strata with too few units, added to others: road=built,path=built.")
+    ] = None,
+    crosswalk: Annotated[
+        Path | None, typer.Option(help="Of a map: a CSV, from and to, with the classes' common names.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Of a map: that of the intervals.")] = 0.95,
+    crs: Annotated[str | None, typer.Option("--crs", help="Of a map: the CRS of a raster that has none.")] = None,
     layer: Annotated[str | None, typer.Option(help="The layer to judge, where its file has several.")] = None,
     reference_layer: Annotated[str | None, typer.Option(help="The reference's layer, likewise.")] = None,
     within: Annotated[Path | None, typer.Option(help="Compare only what lies in the polygons of this file.")] = None,
@@ -50,13 +88,34 @@ def assess(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Compare polygons with a reference: found, missed and false objects, and how well their outlines agree."""
+    """Judge a class map (accuracy and areas with intervals) or polygons (found, missed, false) by a reference."""
     from geoseg import export
 
+    if is_raster(judged):
+        _refuse(ctx, _OF_OBJECTS, f"for polygons of objects, but {judged} is a class map")
+        assess_raster(
+            judged,
+            reference,
+            out=out,
+            overwrite=overwrite,
+            quiet=quiet,
+            reference_layer=reference_layer,
+            reference_column=reference_column,
+            design=design,
+            strata=strata,
+            strata_field=strata_field,
+            post_stratify=post_stratify,
+            merge_strata=merge_strata,
+            crosswalk=crosswalk,
+            confidence=confidence,
+            crs=crs,
+        )
+        return
+    _refuse(ctx, _OF_MAPS, f"for class maps, but {judged} is no raster")
     if out is not None:
         _refuse_existing(out, overwrite)
     accuracy = geoseg.assess_objects(
-        export.read_objects(_vector(objects), layer=layer),
+        export.read_objects(judged, layer=layer),
         export.read_objects(_vector(reference), layer=reference_layer),
         within=None if within is None else export.read_areas(within),
         class_column=class_column,
@@ -67,15 +126,15 @@ def assess(
         sizes_m2=_numbers(sizes),
     )
     if out is not None:
-        write_assessment(accuracy, out, inputs={"objects": objects, "reference": reference, "within": within})
+        write_assessment(accuracy, out, inputs={"objects": judged, "reference": reference, "within": within})
     if not quiet:
         _print(accuracy)
         if out is not None:
-            typer.echo(f"The tables are in {out}; open {out / 'matches.gpkg'} in QGIS.")
+            typer.echo(f"The report is {out / 'report.html'}; open {out / 'matches.gpkg'} in QGIS.")
 
 
 def write_assessment(accuracy: Any, folder: Path, *, inputs: dict[str, Path | None]) -> None:
-    """Write the table (CSV), the record (JSON) and the layer of matches: all of them or none.
+    """Write the table (CSV), the record (JSON), the layer of matches and the report: all of them or none.
 
     Parameters
     ----------
@@ -89,8 +148,10 @@ def write_assessment(accuracy: Any, folder: Path, *, inputs: dict[str, Path | No
     from geoseg import export
     from geoseg.accuracy.verdicts import VERDICTS
     from geoseg.files import check_folder, replacing
+    from geoseg.report import report_object_accuracy, write_page
 
     check_folder(folder, create=True)
+    title = next((path.name for path in inputs.values() if path is not None), "objects")
     table = accuracy.table
     record = {
         "inputs": inputs,
@@ -100,19 +161,31 @@ def write_assessment(accuracy: Any, folder: Path, *, inputs: dict[str, Path | No
         "versions": export.versions(),
     }
     with ExitStack() as files:  # each takes its place when all are whole
-        csv, json, gpkg = (files.enter_context(replacing(folder / name)) for name in FILES)
+        csv, json, gpkg, html = (files.enter_context(replacing(folder / name)) for name in FILES)
         export.write_areas_csv(table, csv)
         export.write_record(json, record)
         export.write_polygons([accuracy.matches], gpkg, classes=VERDICTS, layer="matches", multi=True)
+        write_page(report_object_accuracy(accuracy, title=title, record=record), html)
 
 
 def _vector(path: Path) -> Path:
-    if path.suffix.lower() in _RASTERS:
+    if is_raster(path):
         raise OptionError(
-            f"assess compares polygons with polygons, but {path} is a raster. Make polygons of it first: "
+            f"Polygons are compared with polygons, but {path} is a raster. Make polygons of it first: "
             f"geoseg vectorize {path}."
         )
     return path
+
+
+def _refuse(ctx: typer.Context, options: tuple[str, ...], told: str) -> None:
+    """No option is ignored in silence."""
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in options
+        if getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise OptionError(f"{', '.join(given)}: {told}. Leave it out.")
 
 
 def _refuse_existing(folder: Path, overwrite: bool) -> None:

@@ -101,7 +101,9 @@ def _print(result: Any, *, dated: bool) -> None:
         typer.echo("No annual rates: they need --dates.")
     typer.echo("These are areas as mapped: the errors of both maps add up in them.")
     folder = result.folder
-    typer.echo(f"Look at {folder / 'preview.png'}; open {folder / 'change.gpkg'} and {folder / 'change.tif'} in QGIS.")
+    typer.echo(
+        f"The report is {folder / 'report.html'}; open {folder / 'change.gpkg'} and {folder / 'change.tif'} in QGIS."
+    )
 
 
 def _print_patches(patches: pd.DataFrame) -> None:

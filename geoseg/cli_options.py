@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["Debug", "debugging"]
+__all__ = ["Debug", "debugging", "is_raster"]
+
+_RASTERS = {".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img", ".nc", ".zarr"}
+
+
+def is_raster(path: Path) -> bool:
+    """Whether a file is a raster by its suffix, rather than a vector layer.
+
+    >>> is_raster(Path("classes.TIF")), is_raster(Path("sample.gpkg"))
+    (True, False)
+    """
+    return path.suffix.lower() in _RASTERS
 
 
 @dataclass

@@ -27,6 +27,7 @@ from geoseg.model import InstanceModel, Model
 from geoseg.object_layer import Shapes, areas_by_class, classes_of_objects, iter_objects, large_enough, write_objects
 from geoseg.outfolder import Clock, check_formats, check_overwrite, prepare_folders, publish, run_key
 from geoseg.progress import Progress
+from geoseg.report import report_objects, write_page
 from geoseg.scene import open_scene, pair
 from geoseg.tiling import Block
 from geoseg.units import parse_area, with_unit
@@ -168,7 +169,11 @@ def map_objects(
     shown = classes_of_objects(ids, found, classes)
     export.write_preview(work / "preview.png", finder.scene, shown, title=scene.name)
     clock.stage("done")
-    export.write_record(work / "run.json", _record(source, run, shapes, formats, table, clock))
+    record = _record(source, run, shapes, formats, table, clock)
+    export.write_record(work / "run.json", record)
+    areas_m2 = found["area_m2"].to_numpy()
+    page = report_objects(shown, table, areas_m2, classes=classes, title=scene.name, record=record, scene=finder.scene)
+    write_page(page, work / "report.html")
     publish(work, final, without=("blocks", "painted"))
     return ObjectResult(final, table, clock.seconds)
 
@@ -231,7 +236,10 @@ def _record(
 ) -> dict[str, Any]:
     finder = run.finder
     spec, tiling = finder.model.spec, finder.tiling
-    drawn = {name: None if value is None else str(value) for name, value in asdict(shapes).items()}
+    drawn = {
+        name: value if value is None or isinstance(value, bool) else str(value)
+        for name, value in asdict(shapes).items()
+    }
     sides = {"tile_px": tiling.tile_px, "overlap_px": tiling.overlap_px, "block_px": tiling.block_px}
     return {
         "input": {"source": str(source), **finder.scene.describe()},

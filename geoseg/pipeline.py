@@ -28,6 +28,7 @@ from geoseg.model import Model
 from geoseg.outfolder import Clock, check_formats, check_overwrite, prepare_folders, publish, run_key
 from geoseg.polygons import Outlines, iter_sieved
 from geoseg.progress import Progress
+from geoseg.report import report_areas, write_page
 from geoseg.scene import open_scene, pair
 from geoseg.semantic import Plan, make_plan
 from geoseg.tiling import Block
@@ -77,7 +78,7 @@ def map_scene(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> MapResult:
-    """Map the land cover of a scene: rasters, polygons, areas and a preview in one folder.
+    """Map the land cover of a scene: rasters, polygons, areas, a preview and a report in one folder.
 
     Parameters
     ----------
@@ -204,6 +205,8 @@ def map_scene(
 
     record = _record(source, plan, areas, clock, blocks, formats, outlines, workers, cluster)
     export.write_record(work / "run.json", record)
+    page = report_areas(cover["class"], areas, title=scene.name, record=record, scene=plan.scene, predicted=True)
+    write_page(page, work / "report.html")
     publish(work, final, without=("blocks", "sieved.tif"))
     return MapResult(final, areas, clock.seconds)
 

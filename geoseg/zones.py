@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import geopandas as gpd
@@ -17,8 +18,14 @@ _ROUNDS = 24  # of halving: 2**24 pieces of an edge
 _PLACES = (0.25, 0.5, 0.75)
 
 
-def check_areas(areas: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str = "the areas") -> None:
-    """Refuse what cannot be used to cut polygons.
+def check_areas(
+    areas: gpd.GeoDataFrame | gpd.GeoSeries,
+    *,
+    name: str = "the areas",
+    task: str = "Cutting",
+    labels: Sequence[str] | None = None,
+) -> None:
+    """Refuse what cannot be used to cut polygons, or to sum by.
 
     Parameters
     ----------
@@ -26,6 +33,10 @@ def check_areas(areas: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str = "the are
         What should be valid Polygons and MultiPolygons with a CRS. Features without a geometry are no fault.
     name
         What they are called in messages.
+    task
+        What needs them, for messages.
+    labels
+        The name of each feature for messages; by default its number.
 
     Raises
     ------
@@ -39,31 +50,35 @@ def check_areas(areas: gpd.GeoDataFrame | gpd.GeoSeries, *, name: str = "the are
     Traceback (most recent call last):
     geoseg.errors.OptionError: Cutting needs polygons, but the areas hold none. Choose another layer.
     """
+
+    def feature(number: int) -> str:
+        return f"feature {number} of {name} (counted from 0)" if labels is None else f"{labels[number]!r} of {name}"
+
     shapes = np.asarray(areas.geometry.values, dtype=object)
     there = np.flatnonzero(~(shapely.is_missing(shapes) | shapely.is_empty(shapes)))
     if not len(there):
-        raise OptionError(f"Cutting needs polygons, but {name} hold none. Choose another layer.")
+        raise OptionError(f"{task} needs polygons, but {name} hold none. Choose another layer.")
     kinds = shapely.get_type_id(shapes[there])
     wrong = there[(kinds != shapely.GeometryType.POLYGON) & (kinds != shapely.GeometryType.MULTIPOLYGON)]
     if len(wrong):
         raise OptionError(
-            f"Cutting needs polygons, but feature {wrong[0]} of {name} (counted from 0) is a "
+            f"{task} needs polygons, but {feature(wrong[0])} is a "
             f"{shapes[wrong[0]].geom_type}. Choose another layer, or make polygons of it."
         )
     if areas.crs is None:
-        raise OptionError(
-            f"Cutting needs a CRS on both sides, but {name} have none. Assign the one they were drawn in."
-        )
+        raise OptionError(f"{task} needs a CRS on both sides, but {name} have none. Assign the one they were drawn in.")
     invalid = there[~shapely.is_valid(shapes[there])]
     if len(invalid):
         others = f" ({len(invalid) - 1} more are invalid, too)" if len(invalid) > 1 else ""
         raise OptionError(
-            f"Cutting needs valid polygons, but feature {invalid[0]} of {name} (counted from 0) is not: "
+            f"{task} needs valid polygons, but {feature(invalid[0])} is not: "
             f"{shapely.is_valid_reason(shapes[invalid[0]])}{others}. Mend them, say with QGIS's 'Fix geometries'."
         )
 
 
-def move_areas(areas: gpd.GeoDataFrame | gpd.GeoSeries, crs: Any, *, tolerance: float) -> np.ndarray:
+def move_areas(
+    areas: gpd.GeoDataFrame | gpd.GeoSeries, crs: Any, *, tolerance: float, shortest: float = 0.0
+) -> np.ndarray:
     """The polygons in another CRS, with straight edges that stay straight.
 
     An edge that is straight in one CRS is a curve in another. Edges are halved until the curve is met, and then each
@@ -77,6 +92,8 @@ def move_areas(areas: gpd.GeoDataFrame | gpd.GeoSeries, crs: Any, *, tolerance: 
         Where they go.
     tolerance
         The largest distance between an edge and its curve, in units of `crs`.
+    shortest
+        Edges that are shorter than this are not halved, for tolerances as small as the rounding of a projection.
 
     Returns
     -------
@@ -115,7 +132,8 @@ def move_areas(areas: gpd.GeoDataFrame | gpd.GeoSeries, crs: Any, *, tolerance: 
             start, end = at[:-1][waiting], at[1:][waiting]
             first, last = moved(start), moved(end)
             errors = [np.hypot(*(moved(start * (1 - t) + end * t) - (first * (1 - t) + last * t)).T) for t in _PLACES]
-            bent = np.flatnonzero(waiting)[np.max(errors, axis=0) > tolerance]
+            long = np.hypot(*(last - first).T) > shortest
+            bent = np.flatnonzero(waiting)[(np.max(errors, axis=0) > tolerance) & long]
             if not len(bent):
                 break
             at = np.insert(at, bent + 1, (at[bent] + at[bent + 1]) / 2, axis=0)  # the same from both ends of an edge

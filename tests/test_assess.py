@@ -134,7 +134,8 @@ def test_assess_says_what_is_wrong(sides, tmp_path, capsys) -> None:
     gpd.GeoDataFrame(geometry=[shapely.Point(0, 0)], crs="EPSG:4326").to_file(points)
     text = tmp_path / "text.gpkg"
     text.write_text("no layer")
-    assert "geoseg vectorize map.tif" in fails(capsys, "assess", "map.tif", sides[1], code=2)
+    assert "geoseg vectorize map.tif" in fails(capsys, "assess", sides[1], "map.tif", code=2)
+    assert "--design: for class maps" in fails(capsys, "assess", *sides, "--design", "design.json", code=2)
     assert "is a Point" in fails(capsys, "assess", sides[0], points, code=2)
     assert "cannot be read" in fails(capsys, "assess", text, sides[1], code=2)
     assert "is not there" in fails(capsys, "assess", tmp_path / "none.gpkg", sides[1], code=2)

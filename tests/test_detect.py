@@ -116,7 +116,11 @@ def test_a_scene_without_objects(tmp_path: Path) -> None:
 
 
 def folder_bytes(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name not in ("run.json",)}
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(folder.iterdir())
+        if path.name not in ("run.json", "report.html")
+    }
 
 
 class KilledError(Exception):

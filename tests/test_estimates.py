@@ -16,6 +16,9 @@ from geoseg.estimates import (
     allocate,
     disagreement,
     estimate_accuracy,
+    estimate_from_clusters,
+    exact_accuracy,
+    expected_se,
     kappa,
     sample_size_for_accuracy,
     sample_size_for_area,
@@ -351,7 +354,7 @@ def test_classes_may_be_numbers() -> None:
     units = pd.DataFrame({"district": [7, 7, 9, 9], "map": [1, 2, 1, 2], "truth": [1.0, 2.0, 2.0, 2.0]})
     found = estimate_accuracy(units, {9: 1, 7: 1}, stratum="district", reference="truth")
     assert found.areas["estimate"].to_dict() == {1: 0.5, 2: 1.5}
-    assert found.table["class"].tolist()[:3] == [None, 1, 2]
+    assert found.table["class"].tolist()[:5] == [None, None, None, 1, 2]
 
 
 GOOD = pd.DataFrame({"stratum": [*"aabb"], "map": [*"aabb"], "reference": [*"abbb"]})
@@ -411,6 +414,96 @@ def test_wrong_matrices_and_measures_are_said(olofsson) -> None:
         units_of_matrix(matrix([[1, 0], [0, 1]], ["a", "a"]))
     with pytest.raises(OptionError, match="'recall' was asked for"):
         olofsson.of("recall")
+
+
+# ---- what a finite map, disagreement and clusters change ----
+
+
+def test_a_stratum_that_is_known_whole_adds_no_error() -> None:
+    units = pd.DataFrame({"stratum": [*"aaab"], "map": [*"aaab"], "reference": [*"aabb"]})
+    with pytest.raises(OptionError, match="'b' has 1"):
+        estimate_accuracy(units, {"a": 6, "b": 1})
+    known = estimate_accuracy(units, {"a": 6, "b": 1}, populations={"a": 6, "b": 1})
+    # a: 2 of 3 right; s² = 1/3; half of it is drawn
+    assert known.overall["se"] == pytest.approx(6 / 7 * np.sqrt((1 / 3) / 3 * (1 - 3 / 6)))
+    assert estimate_accuracy(units, {"a": 3, "b": 1}, populations={"a": 3, "b": 1}).overall["se"] == 0
+    with pytest.raises(OptionError, match="'a' has 3 of 2"):
+        estimate_accuracy(units, {"a": 6, "b": 1}, populations={"a": 2, "b": 1})
+    with pytest.raises(OptionError, match="one number of units for each"):
+        estimate_accuracy(units, {"a": 6, "b": 1}, populations={"a": 2})
+
+
+def test_standard_errors_of_disagreement_by_hand_and_by_simulation(olofsson) -> None:
+    quantity, allocation = olofsson.of("quantity").iloc[0], olofsson.of("allocation").iloc[0]
+    assert quantity["estimate"] == pytest.approx(olofsson.quantity_disagreement)
+    assert allocation["estimate"] == pytest.approx(olofsson.allocation_disagreement)
+    # the classes of which the map has too much are 2 and 3; so quantity is their mapped less their true area
+    too_much = olofsson.counts.loc[:, ["forest gain", "stable forest"]].sum(axis=1) / olofsson.counts.sum(axis=1)
+    weights = np.array(list(PIXELS.values())) / 10_000_000
+    n = olofsson.counts.sum(axis=1)
+    by_hand = np.sqrt((weights**2 * too_much * (1 - too_much) / (n - 1)).sum())
+    assert quantity["se"] == pytest.approx(by_hand)
+
+    truth = np.array([[[0.9, 0.1], [0, 0]], [[0, 0], [0.3, 0.7]]])  # of 300 in the map, 480 in truth
+    for measure in ("quantity", "allocation"):
+        found = [
+            estimate_accuracy(units_of_matrix(matrix(counts.sum(axis=0), [*"ab"])), {"a": 300, "b": 700}).of(measure)
+            for counts in drawn(truth, [200, 200], 300)
+        ]
+        estimates, errors = (np.array([row[column].iloc[0] for row in found]) for column in ("estimate", "se"))
+        assert errors.mean() == pytest.approx(estimates.std(), rel=0.1)
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 1000), st.integers(1, 60)), min_size=1, max_size=6), st.data())
+def test_no_stratum_gives_more_than_it_holds(strata, data) -> None:
+    sizes, most = ({at: pair[side] for at, pair in enumerate(strata)} for side in (0, 1))
+    n = data.draw(st.integers(1, sum(most.values())))
+    units = allocate(n, sizes, at_least=0, at_most=most)
+    assert units.sum() == n
+    assert all(0 <= units[at] <= most[at] for at in most)
+
+
+def test_the_expected_error_is_what_the_sample_size_was_made_for() -> None:
+    n = sample_size_for_accuracy(PIXELS, GUESS, target_se=0.01)
+    units = allocate(n, PIXELS, rule="neyman", shares=GUESS)
+    assert expected_se(units, PIXELS, GUESS) == pytest.approx(0.01, rel=0.01)
+    with pytest.raises(OptionError, match="hold 4 units, but 5"):
+        allocate(5, {"a": 1, "b": 9}, at_most={"a": 2, "b": 2})
+
+
+def test_clusters_of_one_pixel_are_a_sample_of_pixels() -> None:
+    rng = np.random.default_rng(3)
+    mapped = rng.choice(["a", "b", "c"], 900)
+    true = np.where(rng.random(900) < 0.8, mapped, rng.choice(["a", "b", "c"], 900))
+    sizes = {"a": 200.0, "b": 500.0, "c": 300.0}
+    units = pd.DataFrame({"stratum": mapped, "map": mapped, "reference": true})
+    single = estimate_accuracy(units, sizes)
+    parts = pd.DataFrame({"cluster": range(900), "map": mapped, "reference": true, "area": 7.0, "pixels": 1})
+    found = estimate_from_clusters(parts, sizes)
+    pd.testing.assert_frame_equal(found.counts, single.counts)
+    np.testing.assert_allclose(found.table["estimate"], single.table["estimate"])
+    np.testing.assert_allclose(found.table["se"], single.table["se"], rtol=0.005)
+    assert found.design_effect == pytest.approx(1, rel=0.01)
+    # the same pixels, twice each: nothing new is known
+    again = estimate_from_clusters(pd.concat([parts, parts]), sizes)
+    np.testing.assert_allclose(again.table["se"], found.table["se"])
+    assert again.design_effect == pytest.approx(2, rel=0.01)
+
+
+def test_clusters_at_fault() -> None:
+    parts = pd.DataFrame({"cluster": [0, 1], "map": [*"ab"], "reference": [*"ab"], "area": 1.0, "pixels": 1})
+    with pytest.raises(OptionError, match="of 'a' only 1 has any"):
+        estimate_from_clusters(parts, {"a": 1, "b": 1})
+    with pytest.raises(OptionError, match="'b' has none"):
+        estimate_from_clusters(parts, {"a": 1})
+
+
+def test_where_all_is_known_nothing_is_estimated() -> None:
+    areas = matrix([[60.0, 10], [5, 25]], ["a", "b"])
+    found = exact_accuracy(areas, areas.astype(int))
+    assert found.table["se"].eq(0).all()
+    assert found.areas["estimate"].tolist() == [65, 35]
+    assert found.of("users").loc["a", ["lower", "upper"]].tolist() == pytest.approx([60 / 70] * 2)
 
 
 def test_the_examples_of_the_page_run(capsys) -> None:

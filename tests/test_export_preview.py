@@ -21,8 +21,8 @@ from odc.geo.geobox import GeoBox
 from geoseg.classes import ClassInfo
 from geoseg.classmap import class_map
 from geoseg.errors import OptionError, OutputError
-from geoseg.export import preview, write_preview
-from geoseg.export.drawing import NODATA_COLOR, Layout, _round_length, _up_azimuth, clipped, rgb, steps_m
+from geoseg.export import preview, thinning, write_preview
+from geoseg.export.drawing import NODATA_COLOR, Layout, clipped, rgb, round_length, steps_m, up_azimuth
 
 CLASSES = (ClassInfo(0, "land", "#d8b365"), ClassInfo(3, "water $x_1$", "#1f6fb4"))
 GRAY = rgb(NODATA_COLOR)
@@ -116,11 +116,11 @@ def test_both_panels_show_the_same_ground(tmp_path: Path, shape: tuple[int, int]
 def test_the_map_is_thinned_by_its_nearest_pixels(rows: int, cols: int, high: int, wide: int, chunk: int) -> None:
     values = np.random.default_rng(rows * cols).choice(np.array([0, 3, 9, 255], np.uint8), (rows, cols))
     fine = grid(rows, cols)
-    coarse = preview._zoomed(fine, high, wide)
+    coarse = thinning.zoomed(fine, high, wide)
     row = [math.floor((i + 0.5) * rows / high) for i in range(high)]
     col = [math.floor((i + 0.5) * cols / wide) for i in range(wide)]
     for array in (values, da.from_array(values, chunks=chunk)):
-        thin, counts = preview._thin_map(class_map(array, fine, CLASSES), coarse)
+        thin, counts = thinning.thin_map(class_map(array, fine, CLASSES), coarse)
         assert np.array_equal(thin, values[np.ix_(row, col)])
         assert counts == {value: int((values == value).sum()) for value in np.unique(values)}
 
@@ -128,15 +128,15 @@ def test_the_map_is_thinned_by_its_nearest_pixels(rows: int, cols: int, high: in
 def test_memory_does_not_grow_with_the_scene(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1000, 20_000):
         scene = Drawn(grid(size, size * 3 // 4))
-        picture = preview._thin_scene(scene, preview._zoomed(scene.geobox, 400, 300))
+        picture = thinning.thin_scene(scene, thinning.zoomed(scene.geobox, 400, 300))
         assert picture.shape == (400, 300, 3)
         ratio = size / 400
-        assert max(scene.windows) * ratio**2 <= preview._WINDOW_VALUES
+        assert max(scene.windows) * ratio**2 <= thinning._WINDOW_VALUES
     scene = Drawn(grid(300, 200))
-    coarse = preview._zoomed(scene.geobox, 299, 201)
-    whole = preview._sample(scene, coarse, side=1000)
+    coarse = thinning.zoomed(scene.geobox, 299, 201)
+    whole = thinning._sample(scene, coarse, side=1000)
     for side in (7, 150):
-        for found, expected in zip(preview._sample(scene, coarse, side=side), whole, strict=True):
+        for found, expected in zip(thinning._sample(scene, coarse, side=side), whole, strict=True):
             assert np.array_equal(found, expected)
 
 
@@ -159,7 +159,7 @@ def test_a_scene_in_another_crs_is_put_on_the_maps_grid(tmp_path: Path) -> None:
     ) as target:
         target.write(np.stack([rows, np.minimum(cols, 255), rows * 0 + 7]).astype(np.uint8))
     coarse = GeoBox((60, 60), Affine(300, 0, 500_500, 0, -350, 4_983_500), "EPSG:32633")
-    picture = preview._thin_scene(open_scene(file), coarse)
+    picture = thinning.thin_scene(open_scene(file), coarse)
     col, row = np.meshgrid(np.arange(60) + 0.5, np.arange(60) + 0.5)
     back = pyproj.Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
     lon, lat = back.transform(500_500 + 300 * col, 4_983_500 - 350 * row)
@@ -175,19 +175,19 @@ def test_a_scene_in_another_crs_is_put_on_the_maps_grid(tmp_path: Path) -> None:
 
 def test_other_bands_are_stretched_over_the_whole_picture() -> None:
     geobox = grid(100, 80)
-    coarse = preview._zoomed(geobox, 100, 80)
-    nir = preview._thin_scene(Drawn(geobox, bands=("nir", "blue"), dtype=np.dtype("uint16")), coarse)
+    coarse = thinning.zoomed(geobox, 100, 80)
+    nir = thinning.thin_scene(Drawn(geobox, bands=("nir", "blue"), dtype=np.dtype("uint16")), coarse)
     valid = valid_pixels(geobox)
     assert (nir[..., 0] == nir[..., 2])[valid].all()  # one band is shown gray
     low, high = np.percentile((1000 + np.repeat(np.arange(100), 80))[valid.ravel()], (2, 98))
     expected = np.clip((1000 + np.arange(100) - low) / (high - low) * 255, 0, 255).round()
     assert np.array_equal(nir[:, -1, 0], expected)
-    three = preview._thin_scene(Drawn(geobox, bands=("nir", "red", "green", "blue")), coarse)
-    plain = preview._thin_scene(Drawn(geobox), coarse)
+    three = thinning.thin_scene(Drawn(geobox, bands=("nir", "red", "green", "blue")), coarse)
+    plain = thinning.thin_scene(Drawn(geobox), coarse)
     assert np.array_equal(three, plain)  # red, green and blue are found by name
-    constant = preview._stretched(np.full((1, 2, 2), 7.0), np.ones((2, 2), bool))
+    constant = thinning._stretched(np.full((1, 2, 2), 7.0), np.ones((2, 2), bool))
     assert constant.max() == 0
-    holes = preview._stretched(np.array([[[np.nan, 0.0, 1.0]]]), np.array([[False, True, True]]))
+    holes = thinning._stretched(np.array([[[np.nan, 0.0, 1.0]]]), np.array([[False, True, True]]))
     assert holes[0, 0, 1:].tolist() == [0, 255]
 
 
@@ -216,7 +216,7 @@ def test_scale_and_north_are_those_of_the_ground(crs: str, origin: tuple[float, 
     geod = pyproj.Geod(ellps="WGS84")
     assert steps_m(geobox)[0] == pytest.approx(geod.inv(lon0, lat0, lon1, lat1)[2] / 100, rel=1e-3)
     assert steps_m(geobox)[1] == pytest.approx(geod.inv(lon0, lat0, lon2, lat2)[2] / 100, rel=1e-3)
-    difference = _up_azimuth(geobox) - geod.inv(lon0, lat0, lon2, lat2)[0]
+    difference = up_azimuth(geobox) - geod.inv(lon0, lat0, lon2, lat2)[0]
     assert abs((difference + 180) % 360 - 180) < 0.1
 
 
@@ -226,7 +226,7 @@ def test_the_scale_bar_is_as_long_as_it_says(tmp_path: Path) -> None:
     file = write_preview(tmp_path / "preview.png", scene, cover, width_px=1200)
     layout = Layout.of(scene.geobox, 1200)
     pixel_m = 10 * 400 / layout.panel_shape[1] / 0.9996  # UTM's scale on the central meridian
-    expected_px = _round_length(0.35 * layout.panel_shape[1] * pixel_m) / pixel_m
+    expected_px = round_length(0.35 * layout.panel_shape[1] * pixel_m) / pixel_m
     foot = read_png(file)[-40:-15, 10 : 10 + layout.panel_shape[1]]
     line = np.flatnonzero((foot.max(axis=-1) < 150).any(axis=0))
     bar = line[: np.argmax(np.diff(line) > 1) + 1] if (np.diff(line) > 1).any() else line
@@ -234,8 +234,8 @@ def test_the_scale_bar_is_as_long_as_it_says(tmp_path: Path) -> None:
 
 
 @given(st.floats(1e-3, 1e8))
-def test_round_lengths(at_most: float) -> None:
-    length = _round_length(at_most)
+def testround_lengths(at_most: float) -> None:
+    length = round_length(at_most)
     assert length <= at_most * (1 + 1e-6)
     assert length > at_most / 2.51
     assert f"{length:.0e}"[0] in "125"
@@ -244,13 +244,13 @@ def test_round_lengths(at_most: float) -> None:
 def test_shares_come_from_the_areas_when_they_are_given(tmp_path: Path) -> None:
     values = np.array([[0, 0, 3, 255]], np.uint8)
     cover = class_map(values, grid(1, 4), CLASSES)
-    _, counts = preview._thin_map(cover, grid(1, 4))
+    _, counts = thinning.thin_map(cover, grid(1, 4))
     by_pixel = preview._legend(cover, counts, None)
     assert [(entry.name, entry.share) for entry in by_pixel] == [("land", 2 / 3), ("water $x_1$", 1 / 3)]
     areas = pd.DataFrame({"class": [0, 3, 255], "area_m2": [1.0, 3.0, 99.0]})
     assert [entry.share for entry in preview._legend(cover, counts, areas)] == [0.25, 0.75]
     unknown = class_map(np.array([[9, 9, 9, 0]], np.uint8), grid(1, 4), CLASSES)
-    _, counts = preview._thin_map(unknown, grid(1, 4))
+    _, counts = thinning.thin_map(unknown, grid(1, 4))
     assert [(entry.name, entry.share) for entry in preview._legend(unknown, counts, None)] == [
         ("land", 0.25),
         ("water $x_1$", 0.0),

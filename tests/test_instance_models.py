@@ -327,7 +327,15 @@ def test_geoseg_map_finds_objects(yolo: Path, tmp_path: Path, capsys: pytest.Cap
     raster = write_scene(tmp_path / "scene.tif", shape=(150, 200))
     run("map", raster, "--model", yolo, "--out", tmp_path / "map", "--resolution", "0.5", "--quiet")
     names = {path.name for path in (tmp_path / "map").iterdir()}
-    assert names == {"objects.tif", "objects.qml", "objects.csv", "polygons.gpkg", "preview.png", "run.json"}
+    assert names == {
+        "objects.tif",
+        "objects.qml",
+        "objects.csv",
+        "polygons.gpkg",
+        "preview.png",
+        "report.html",
+        "run.json",
+    }
     options = json.loads((tmp_path / "map" / "run.json").read_text())["options"]
     assert options["block_px"] == 4096
     run("map", raster, "--model", yolo, "--out", tmp_path / "blocks", "--resolution", "0.5", "--block", "5000", "-q")

@@ -12,7 +12,7 @@ from geoseg.classes import NODATA
 from geoseg.classmap import class_names, geobox_of, iter_strips, nodata_of
 from geoseg.errors import SceneError
 
-__all__ = ["class_areas", "with_no_data_row"]
+__all__ = ["as_bins", "class_areas", "with_no_data_row"]
 
 _MAX_CLASS_RANGE = 1 << 20
 
@@ -60,7 +60,7 @@ def class_areas(class_map: xr.DataArray) -> pd.DataFrame:
     invalid_pixels = invalid_units = 0
     rows = 512 if class_map.dtype == np.uint8 else 64  # wider types are copied as int64
     for row0, strip in iter_strips(class_map, rows=rows):
-        bins, lowest, size = _as_bins(strip, nodata)
+        bins, lowest, size = as_bins(strip, nodata)
         counts, sums = np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64)
         knots, coefs = areas.table(row0, row0 + len(strip))
         add_runs(bins, 0, knots, coefs, areas.unit_m2, counts, sums)
@@ -110,7 +110,7 @@ def with_no_data_row(table: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def _as_bins(strip: np.ndarray, nodata: int | None) -> tuple[np.ndarray, int, int]:
+def as_bins(strip: np.ndarray, nodata: int | None) -> tuple[np.ndarray, int, int]:
     """The strip with its lowest value as bin 0 and nodata as the last bin; that value; the number of bins."""
     if strip.dtype == np.uint8 and nodata == NODATA:
         return strip, 0, 256

@@ -22,6 +22,7 @@ from geoseg.classmap.blockfiles import (
 from geoseg.classmap.choose import only_classes
 from geoseg.classmap.convention import class_map, class_names, classes_of, geobox_of, iter_strips, nodata_of
 from geoseg.classmap.read import open_class_map
+from geoseg.classmap.values import open_value_map
 from geoseg.classmap.write import write_class_map, write_confidence_map, write_object_map
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "open_blocks",
     "open_class_map",
     "open_object_blocks",
+    "open_value_map",
     "read_block",
     "write_block",
     "write_class_map",

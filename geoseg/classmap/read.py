@@ -26,7 +26,7 @@ from geoseg.classmap.convention import flag_attrs
 from geoseg.classmap.lazy import lazy_array
 from geoseg.errors import OptionError, SceneError
 
-__all__ = ["open_class_map"]
+__all__ = ["choose_band", "grid_of", "open_class_map"]
 
 _CHUNK_ROWS = 512
 _NAME_COLUMNS = (
@@ -84,11 +84,11 @@ def open_class_map(path: str | os.PathLike[str], *, band: int | None = None, crs
     path = str(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # _grid says it
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # grid_of says it
             opened = rasterio.open(path)
         with opened as dataset:
-            number = _choose_band(dataset, band, path)
-            geobox = _grid(dataset, crs, path)
+            number = choose_band(dataset, band, path)
+            geobox = grid_of(dataset, crs, path)
             entries, colors = _legend(dataset, number)
             reader = _reader(dataset, number, path)
             block_rows = dataset.block_shapes[number - 1][0]
@@ -108,7 +108,7 @@ def open_class_map(path: str | os.PathLike[str], *, band: int | None = None, crs
     return result
 
 
-def _choose_band(dataset: Any, band: int | None, path: str) -> int:
+def choose_band(dataset: Any, band: int | None, path: str) -> int:
     bands = [index for index, kind in zip(dataset.indexes, dataset.colorinterp, strict=True) if kind.name != "alpha"]
     if band is None and len(bands) != 1:
         raise SceneError(f"A class map has one band, but {path} has {dataset.count}. Choose one with --band (band=).")
@@ -118,7 +118,7 @@ def _choose_band(dataset: Any, band: int | None, path: str) -> int:
     return number
 
 
-def _grid(dataset: Any, crs: Any, path: str) -> GeoBox:
+def grid_of(dataset: Any, crs: Any, path: str) -> GeoBox:
     if crs is None and dataset.crs is None:
         why = "only ground control points: warp it first (gdalwarp)" if dataset.gcps[0] else "none: give it with --crs"
         raise SceneError(f"A class map needs a CRS, but {path} has {why}.")

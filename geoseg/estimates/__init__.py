@@ -2,7 +2,8 @@
 
 from geoseg.estimates.accuracy import MapAccuracy, estimate_accuracy
 from geoseg.estimates.agreement import disagreement, kappa
-from geoseg.estimates.design import allocate, sample_size_for_accuracy, sample_size_for_area
+from geoseg.estimates.clusters import estimate_from_clusters, exact_accuracy
+from geoseg.estimates.design import allocate, expected_se, sample_size_for_accuracy, sample_size_for_area
 from geoseg.estimates.ratio import stratified_ratio
 from geoseg.estimates.units import units_of_matrix
 
@@ -11,6 +12,9 @@ __all__ = [
     "allocate",
     "disagreement",
     "estimate_accuracy",
+    "estimate_from_clusters",
+    "exact_accuracy",
+    "expected_se",
     "kappa",
     "sample_size_for_accuracy",
     "sample_size_for_area",

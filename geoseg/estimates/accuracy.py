@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,15 @@ import pandas as pd
 from geoseg.errors import OptionError
 from geoseg.estimates.agreement import disagreement, kappa
 from geoseg.estimates.ratio import quantile_of, stratified_ratio
-from geoseg.estimates.units import Counted, count_units
+from geoseg.estimates.units import count_units
 
-__all__ = ["MEASURES", "MapAccuracy", "estimate_accuracy"]
+__all__ = ["MEASURES", "MapAccuracy", "accuracy_of", "estimate_accuracy"]
 
-MEASURES = ("overall", "users", "producers", "f1", "iou", "proportion", "area")
-"""What `MapAccuracy.table` holds; all but the first for each class."""
+MEASURES = ("overall", "quantity", "allocation", "users", "producers", "f1", "iou", "proportion", "area")
+"""What `MapAccuracy.table` holds; all but the first three for each class."""
+
+Ratio = Callable[[np.ndarray, np.ndarray], tuple[float, float]]
+"""A ratio of two totals and its standard error, from the values of a unit above and below the line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +32,9 @@ class MapAccuracy:
     proportions: pd.DataFrame
     """float64 (map class, reference class) Estimated proportions of the whole area; the sum is 1."""
     table: pd.DataFrame
-    """``measure`` (one of `MEASURES`), ``class`` (None for overall accuracy), ``estimate``, ``se`` (standard error),
-    ``lower`` and ``upper`` (the interval's ends). 0..1; ``area`` in the unit of the strata's sizes. NaN = 0 of 0."""
+    """``measure`` (one of `MEASURES`), ``class`` (None where it is of all classes), ``estimate``, ``se`` (standard
+    error), ``lower`` and ``upper`` (the interval's ends). 0..1; ``area`` in the unit of the strata's sizes. NaN = 0 of
+    0."""
     quantity_disagreement: float
     """The part of the area that is wrong because the map has too much or too little of a class, 0..1."""
     allocation_disagreement: float
@@ -39,6 +43,9 @@ class MapAccuracy:
     """Cohen's kappa; see `geoseg.estimates.kappa` for why not to use it."""
     confidence: float
     """How often the intervals hold the truth, over many samples, 0..1."""
+    design_effect: float | None = None
+    """How many times larger the variance of overall accuracy is than if each pixel had been drawn by itself; for
+    clusters only. NaN = 0 of 0."""
 
     @property
     def overall(self) -> pd.Series:
@@ -71,6 +78,7 @@ def estimate_accuracy(
     map_class: str = "map",
     reference: str = "reference",
     classes: Sequence[Hashable] | None = None,
+    populations: Mapping[Any, float] | pd.Series | None = None,
     confidence: float = 0.95,
 ) -> MapAccuracy:
     """Accuracy and areas with standard errors, from a stratified random sample.
@@ -87,6 +95,10 @@ def estimate_accuracy(
     A reference class that the map does not have is allowed: it has a row of zeros in the matrix, an area with its
     interval, a producer's accuracy of 0, and no user's accuracy (NaN).
 
+    Standard errors of quantity and allocation disagreement are by linearisation, with the side on which each class errs
+    taken as known; where a class's areas in map and reference are nearly equal they are too small, and the quantity
+    disagreement itself is too large, being made of absolute values.
+
     Parameters
     ----------
     units
@@ -97,6 +109,9 @@ def estimate_accuracy(
         The columns with the stratum, the class in the map and the class by the reference.
     classes
         All classes, in the order wanted. None = those that occur, sorted.
+    populations
+        How many units each stratum holds in all, where units were drawn without replacement: see
+        `geoseg.estimates.stratified_ratio`. A stratum of which all units are there may have a single one. None = many.
     confidence
         Of the intervals, 0..1.
 
@@ -108,8 +123,9 @@ def estimate_accuracy(
     Raises
     ------
     OptionError
-        A stratum without units, or with one; a stratum without a size, a size that is not positive; a missing column or
-        value; a class that is not among `classes`; classes of different types; a confidence out of its range.
+        A stratum without units, or with one, or with more than it holds; a stratum without a size, a size that is not
+        positive; a missing column or value; a class that is not among `classes`; classes of different types; a
+        confidence out of its range.
 
     Examples
     --------
@@ -125,31 +141,73 @@ def estimate_accuracy(
     >>> found.proportions.round(3).to_numpy().tolist()  # classes are sorted: land, water
     [[0.6, 0.15], [0.025, 0.225]]
     """
-    z = quantile_of(confidence)
-    sample = count_units(units, sizes, columns=(stratum, map_class, reference), classes=classes)
-    names = pd.Index(sample.classes, name="map", tupleize_cols=False)
-    axes: dict[str, Any] = {"index": names, "columns": names.rename("reference")}
+    quantile_of(confidence)
+    sample = count_units(
+        units, sizes, columns=(stratum, map_class, reference), classes=classes, populations=populations
+    )
     shares = sample.counts / sample.counts.sum(axis=(1, 2), keepdims=True)
-    proportions = np.tensordot(sample.sizes / sample.sizes.sum(), shares, axes=1)
-    quantity, allocation = disagreement(proportions)
-    return MapAccuracy(
-        counts=pd.DataFrame(sample.counts.sum(axis=0), **axes),
-        proportions=pd.DataFrame(proportions, **axes),
-        table=_table(sample, z),
-        quantity_disagreement=quantity,
-        allocation_disagreement=allocation,
-        kappa=kappa(proportions),
+
+    def ratio(above: np.ndarray, below: np.ndarray) -> tuple[float, float]:
+        found, error = stratified_ratio(sample.counts, sample.sizes, above, below, populations=sample.populations)
+        return float(found), float(error)
+
+    return accuracy_of(
+        sample.classes,
+        counts=sample.counts.sum(axis=0),
+        proportions=np.tensordot(sample.sizes / sample.sizes.sum(), shares, axes=1),
+        whole=float(sample.sizes.sum()),
+        ratio=ratio,
         confidence=confidence,
     )
 
 
-def _table(sample: Counted, z: float) -> pd.DataFrame:
+def accuracy_of(
+    classes: Sequence[Hashable],
+    *,
+    counts: np.ndarray,
+    proportions: np.ndarray,
+    whole: float,
+    ratio: Ratio,
+    confidence: float,
+    design_effect: float | None = None,
+) -> MapAccuracy:
+    """All measures, whatever the way in which ratios are estimated.
+
+    Parameters
+    ----------
+    classes
+        All classes.
+    counts, proportions
+        (map class, reference class) Units, and estimated proportions of the whole area.
+    whole
+        The whole area.
+    ratio
+        Estimates a ratio and its standard error.
+    confidence, design_effect
+        See `MapAccuracy`.
+    """
+    names = pd.Index(list(classes), name="map", tupleize_cols=False)
+    axes: dict[str, Any] = {"index": names, "columns": names.rename("reference")}
+    quantity, allocation = disagreement(proportions)
+    return MapAccuracy(
+        counts=pd.DataFrame(counts, **axes),
+        proportions=pd.DataFrame(proportions, **axes),
+        table=_table(classes, proportions, ratio, whole, quantile_of(confidence)),
+        quantity_disagreement=quantity,
+        allocation_disagreement=allocation,
+        kappa=kappa(proportions),
+        confidence=confidence,
+        design_effect=design_effect,
+    )
+
+
+def _table(classes: Sequence[Hashable], proportions: np.ndarray, ratio: Ratio, whole: float, z: float) -> pd.DataFrame:
     rows = []
-    for measure, name, above, below in _ratios(sample.classes):
-        ratio, error = (float(value) for value in stratified_ratio(sample.counts, sample.sizes, above, below))
-        unit = sample.sizes.sum() if measure == "area" else 1.0
-        lower, upper = (np.clip(ratio + side * z * error, 0, 1) * unit for side in (-1, 1))
-        rows.append((measure, name, ratio * unit, error * unit, lower, upper))
+    for measure, name, above, below in _ratios(classes, proportions):
+        found, error = ratio(above, below)
+        unit = whole if measure == "area" else 1.0
+        lower, upper = (np.clip(found + side * z * error, 0, 1) * unit for side in (-1, 1))
+        rows.append((measure, name, found * unit, error * unit, lower, upper))
     rows.sort(key=lambda row: MEASURES.index(row[0]))  # stable: classes stay in order
     measures, names, *numbers = zip(*rows, strict=True)
     figures = dict(zip(("estimate", "se", "lower", "upper"), numbers, strict=True))
@@ -157,10 +215,17 @@ def _table(sample: Counted, z: float) -> pd.DataFrame:
     return pd.DataFrame({"measure": measures, "class": pd.Series(names, dtype=object), **figures})
 
 
-def _ratios(classes: tuple[Hashable, ...]) -> Iterator[tuple[str, Hashable, np.ndarray, np.ndarray]]:
+def _ratios(
+    classes: Sequence[Hashable], proportions: np.ndarray
+) -> Iterator[tuple[str, Hashable, np.ndarray, np.ndarray]]:
     """Measure, class, and the values of a unit above and below the line, (map class, reference class)."""
     everything = np.ones((len(classes), len(classes)))
-    yield "overall", None, np.eye(len(classes)), everything
+    right = np.eye(len(classes))
+    side = np.sign((proportions.sum(axis=1) - proportions.sum(axis=0)).round(12))  # of each class: too much, too little
+    quantity = (side[:, None] - side[None, :]) / 2
+    yield "overall", None, right, everything
+    yield "quantity", None, quantity, everything
+    yield "allocation", None, everything - right - quantity, everything
     for k, name in enumerate(classes):
         mapped, true = np.zeros_like(everything), np.zeros_like(everything)
         mapped[k], true[:, k] = 1, 1

@@ -16,7 +16,7 @@ import pandas as pd
 from geoseg.errors import OptionError
 from geoseg.estimates.units import checked_sizes
 
-__all__ = ["RULES", "allocate", "sample_size_for_accuracy", "sample_size_for_area"]
+__all__ = ["RULES", "allocate", "expected_se", "sample_size_for_accuracy", "sample_size_for_area"]
 
 RULES = ("equal", "proportional", "neyman")
 """How units can be spread over strata: as many in each; by size; by size and spread, which gives the least error."""
@@ -25,12 +25,18 @@ Numbers = Mapping[Any, float] | pd.Series
 
 
 def allocate(
-    n: int, sizes: Numbers, *, rule: str = "proportional", shares: Numbers | None = None, at_least: int = 2
+    n: int,
+    sizes: Numbers,
+    *,
+    rule: str = "proportional",
+    shares: Numbers | None = None,
+    at_least: int = 2,
+    at_most: Numbers | None = None,
 ) -> pd.Series:
     """Spread sample units over strata.
 
-    Strata that would get too few get the least number; the rest is spread over the others by the rule, and rounded by
-    the largest remainders.
+    Strata that would get too few get the least number, and those that would get more units than they hold get all of
+    them; the rest is spread over the others by the rule, and rounded by the largest remainders.
 
     Parameters
     ----------
@@ -46,6 +52,8 @@ def allocate(
     at_least
         So many in each stratum. 2 is the least that a standard error can be had from; for rare classes 50 to 100
         are advised (Olofsson et al. 2014).
+    at_most
+        How many units each stratum holds, which goes before `at_least`. None = many.
 
     Returns
     -------
@@ -55,7 +63,8 @@ def allocate(
     Raises
     ------
     OptionError
-        An unknown rule, no or wrong shares for ``neyman``, a wrong size, or too few units for `at_least`.
+        An unknown rule, no or wrong shares for ``neyman``, a wrong size, too few units for `at_least`, or more than
+        there are.
 
     Examples
     --------
@@ -69,22 +78,72 @@ def allocate(
     [23, 19, 243, 356]
     """
     strata = checked_sizes(sizes)
-    if at_least < 0 or n < max(1, at_least * len(strata)):
+    most = (
+        np.full(len(strata), np.inf) if at_most is None else np.array([at_most[name] for name in strata.index], float)
+    )
+    least = np.minimum(float(at_least), most)
+    if at_least < 0 or n < max(1, least.sum()):
         raise OptionError(
             f"{len(strata)} strata with at least {at_least} units each need as many in all, but there are {n}. "
             "Take a larger sample, or fewer in each stratum."
         )
+    if n > most.sum():
+        raise OptionError(f"The strata hold {most.sum():.0f} units, but {n} are to be drawn. Take a smaller sample.")
     weights = _weights(strata, rule, None if shares is None else _checked_shares(shares, strata))
-    wanted = n * weights / weights.sum()
-    few = np.zeros(len(strata), bool)
-    while (wanted[~few] < at_least).any():  # each turn takes away from the others, so more may become too small
-        few |= wanted < at_least
-        wanted[few] = at_least
-        wanted[~few] = (n - at_least * few.sum()) * weights[~few] / weights[~few].sum()
+    wanted = _between(n, weights, least, most)
     result = np.floor(wanted + 1e-9).astype(np.int64)
     missing = n - result.sum()
     result[np.argsort(-(wanted - result), kind="stable")[:missing]] += 1
     return pd.Series(result, index=strata.index, name="units")
+
+
+def _between(n: int, weights: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """max(least, min(most, c × weights)), with the c that makes their sum n."""
+    weights = np.where(weights > 0, weights, 1e-9 * weights.max())  # such strata take what the others cannot hold
+    low, high = 0.0, n / weights.min()
+    for _ in range(200):
+        middle = (low + high) / 2
+        if np.clip(middle * weights, least, most).sum() < n:
+            low = middle
+        else:
+            high = middle
+    return np.clip(high * weights, least, most)
+
+
+def expected_se(units: Numbers, sizes: Numbers, shares: Numbers) -> float:
+    """The standard error to be expected of a share of the whole area, from a guess.
+
+    √(Σ W² p (1 − p) / n), W being a stratum's part of the area (Cochran 1977, eq. 5.57, for a small part of the map).
+
+    Parameters
+    ----------
+    units
+        How many units in each stratum.
+    sizes
+        The size of each stratum, in any unit of area.
+    shares
+        p of each stratum, a guess, 0..1: how much of it is right, or is of the class whose area is wanted.
+
+    Returns
+    -------
+    float
+        0..1; times the whole area it is the standard error of an area.
+
+    Raises
+    ------
+    OptionError
+        A stratum without a guess, or a number out of its range.
+
+    Examples
+    --------
+    >>> expected_se({"a": 25, "b": 25}, {"a": 100, "b": 100}, {"a": 0.5, "b": 0.5}).__round__(4)
+    0.0707
+    """
+    strata = checked_sizes(sizes)
+    share = _checked_shares(shares, strata)
+    number = np.array([units[name] for name in strata.index], dtype=float)
+    weight = strata.to_numpy() / strata.sum()
+    return float(np.sqrt((weight**2 * share * (1 - share) / number).sum()))
 
 
 def sample_size_for_accuracy(sizes: Numbers, users_accuracy: Numbers, *, target_se: float, rule: str = "neyman") -> int:

@@ -18,13 +18,17 @@ __all__ = ["quantile_of", "stratified_ratio"]
 
 
 def stratified_ratio(
-    counts: np.ndarray, sizes: np.ndarray, numerator: np.ndarray, denominator: np.ndarray
+    counts: np.ndarray,
+    sizes: np.ndarray,
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    *,
+    populations: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A ratio of two totals over the whole map, and its standard error.
 
     The total of a function of a unit is estimated by its mean in each stratum, times the stratum's size. With a
-    denominator of ones the ratio is a mean: an area's share, or overall accuracy. The standard error has no finite
-    population correction: it holds for samples that are a small part of the map.
+    denominator of ones the ratio is a mean: an area's share, or overall accuracy.
 
     Parameters
     ----------
@@ -34,6 +38,10 @@ def stratified_ratio(
         (stratum,) How large each stratum is, in any unit of area.
     numerator, denominator
         (map class, reference class) The value of a unit of that pair of classes, above and below the line.
+    populations
+        (stratum,) How many units each stratum holds in all, for units drawn without replacement: the variance in it is
+        multiplied by 1 − n/N (Cochran 1977, eq. 5.7), so a stratum of which all is known adds no error. None = the
+        sample is a small part of the map.
 
     Returns
     -------
@@ -58,7 +66,9 @@ def stratified_ratio(
     residual = (numerator - ratio[..., None, None] * denominator)[..., None, :, :]
     mean = (counts * residual).sum(axis=(-2, -1)) / units
     # = s_y² + R² s_x² − 2 R s_xy, without the cancellation
-    variance = (counts * (residual - mean[..., None, None]) ** 2).sum(axis=(-2, -1)) / (units - 1)
+    variance = (counts * (residual - mean[..., None, None]) ** 2).sum(axis=(-2, -1)) / np.maximum(units - 1, 1)
+    if populations is not None:
+        variance = variance * (1 - units / populations)
     error = np.sqrt((sizes**2.0 * variance / units).sum(axis=-1))
     return ratio, np.divide(error, below, out=np.full_like(below, np.nan), where=below > 0)
 

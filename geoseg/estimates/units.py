@@ -21,9 +21,11 @@ class Counted:
     classes: tuple[Hashable, ...]
     """All classes, of the map and of the reference."""
     counts: np.ndarray
-    """int64 (stratum, map class, reference class) How many units; at least two in each stratum."""
+    """int64 (stratum, map class, reference class) How many units; two or more in a stratum, unless known whole."""
     sizes: np.ndarray
     """float64 (stratum,) Positive, in the unit that they were given in."""
+    populations: np.ndarray | None = None
+    """float64 (stratum,) How many units each stratum holds in all; None = many."""
 
 
 def units_of_matrix(matrix: pd.DataFrame) -> pd.DataFrame:
@@ -100,6 +102,7 @@ def count_units(
     *,
     columns: tuple[str, str, str],
     classes: Sequence[Hashable] | None = None,
+    populations: Mapping[Any, float] | pd.Series | None = None,
 ) -> Counted:
     """Check a sample and count it.
 
@@ -113,6 +116,8 @@ def count_units(
         Those with the stratum, the map class and the reference class.
     classes
         All classes, in the order wanted. None = those that occur, sorted.
+    populations
+        How many units each stratum holds in all. None = many.
 
     Raises
     ------
@@ -137,14 +142,30 @@ def count_units(
     )
     counts = np.zeros((len(strata), len(every), len(every)), np.int64)
     np.add.at(counts, places, 1)
-    for name, number in zip(strata.index, counts.sum(axis=(1, 2)), strict=True):
-        if number < 2:
+    held = None if populations is None else _held(populations, strata.index)
+    for at, (name, number) in enumerate(zip(strata.index, counts.sum(axis=(1, 2)), strict=True)):
+        if held is not None and number > held[at]:
+            raise OptionError(
+                f"A stratum holds all of its sample units, but {name!r} has {number} of {held[at]:g}. Correct the "
+                "number it holds, or take out what stands twice."
+            )
+        if number < 2 and not (held is not None and number == held[at]):
             told = "has none: nothing is known of it" if number == 0 else "has 1: the variance in it is unknown"
             raise OptionError(
                 f"Each stratum needs at least 2 sample units, but {name!r} {told}. Interpret more units there, or "
                 "merge it with a stratum that it resembles."
             )
-    return Counted(every, counts, strata.to_numpy())
+    return Counted(every, counts, strata.to_numpy(), held)
+
+
+def _held(populations: Mapping[Any, float] | pd.Series, strata: pd.Index) -> np.ndarray:
+    given = dict(populations.items())
+    if set(given) != set(strata):
+        raise OptionError(
+            f"There is one number of units for each of the strata {list(strata)}, but those given are for "
+            f"{list(given)}. Name the same."
+        )
+    return np.array([given[name] for name in strata], dtype=float)
 
 
 def _filled(units: pd.DataFrame, column: str) -> list[Any]:

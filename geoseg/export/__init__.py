@@ -8,9 +8,11 @@ from geoseg.export.change_pictures import (
     zoomed,
 )
 from geoseg.export.fiboa import FIBOA_SUFFIX, write_fiboa
+from geoseg.export.matrix_picture import write_matrix_picture
 from geoseg.export.preview import write_preview
-from geoseg.export.reading import read_areas, read_objects
+from geoseg.export.reading import read_areas, read_objects, read_reference
 from geoseg.export.record import peak_memory_bytes, versions, write_areas_csv, write_record
+from geoseg.export.sample_files import sample_places, write_sample_layer
 from geoseg.export.style import polygon_qml
 from geoseg.export.vector import FORMATS, write_polygons
 
@@ -23,13 +25,17 @@ __all__ = [
     "polygon_qml",
     "read_areas",
     "read_objects",
+    "read_reference",
+    "sample_places",
     "versions",
     "write_areas_csv",
     "write_change_preview",
     "write_fiboa",
+    "write_matrix_picture",
     "write_polygons",
     "write_preview",
     "write_record",
+    "write_sample_layer",
     "write_series_plot",
     "zoomed",
 ]

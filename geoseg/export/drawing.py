@@ -29,7 +29,9 @@ __all__ = [
     "draw_north",
     "draw_scale",
     "rgb",
+    "round_length",
     "steps_m",
+    "up_azimuth",
 ]
 
 DPI = 100
@@ -173,7 +175,7 @@ def clipped(text: str, length: int) -> str:
 
 
 def draw_scale(figure: Figure, layout: Layout, grid: GeoBox) -> None:
-    length_m = _round_length(steps_m(grid)[0] * layout.panel_shape[1] * 0.35)
+    length_m = round_length(steps_m(grid)[0] * layout.panel_shape[1] * 0.35)
     length_px = length_m / steps_m(grid)[0]
     label = f"{length_m / 1000:g} km" if length_m >= 1000 else f"{length_m:g} m"
     bottom = 26
@@ -185,7 +187,7 @@ def draw_scale(figure: Figure, layout: Layout, grid: GeoBox) -> None:
 
 
 def draw_north(figure: Figure, layout: Layout, grid: GeoBox) -> None:
-    azimuth = math.radians(_up_azimuth(grid))
+    azimuth = math.radians(up_azimuth(grid))
     center, reach = (layout.legend_left_px() + 14, 27), 13
     # Up on the picture looks towards `azimuth`; north therefore lies that much to the left of up.
     east, north = -math.sin(azimuth), math.cos(azimuth)
@@ -207,10 +209,10 @@ def draw_north(figure: Figure, layout: Layout, grid: GeoBox) -> None:
     figure.text(x, y, "N", fontsize=10, va="center", ha="center", color="#333333")
 
 
-def _round_length(at_most: float) -> float:
+def round_length(at_most: float) -> float:
     """The largest of 1, 2, 5 × 10ⁿ that is not larger.
 
-    >>> _round_length(730), _round_length(0.3)
+    >>> round_length(730), round_length(0.3)
     (500.0, 0.2)
     """
     power = 10.0 ** math.floor(math.log10(at_most))
@@ -224,7 +226,7 @@ def steps_m(grid: GeoBox) -> tuple[float, float]:
     return across, down
 
 
-def _up_azimuth(grid: GeoBox) -> float:
+def up_azimuth(grid: GeoBox) -> float:
     """Degrees clockwise from north in which the top of the picture lies, at the grid's centre."""
     return _walk(grid, 0, -1)[1]
 

@@ -12,7 +12,7 @@ import pyogrio.errors
 from geoseg.errors import OptionError
 from geoseg.zones import check_areas
 
-__all__ = ["read_areas", "read_objects"]
+__all__ = ["read_areas", "read_objects", "read_reference"]
 
 
 def read_areas(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd.GeoDataFrame:
@@ -78,6 +78,37 @@ def read_objects(path: str | os.PathLike[str], *, layer: str | None = None) -> g
     [0.9]
     """
     return _read(path, layer, what="Objects")
+
+
+def read_reference(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd.GeoDataFrame:
+    """Read reference points or polygons, as they are: `geoseg.assess_map` checks them.
+
+    Parameters
+    ----------
+    path
+        Any vector file that GDAL reads, or GeoParquet.
+    layer
+        The layer's name; None where there is only one.
+
+    Returns
+    -------
+    GeoDataFrame
+        All features and columns of the layer.
+
+    Raises
+    ------
+    OptionError
+        The file is missing or not a vector file, or has several layers or not the one asked for.
+
+    Examples
+    --------
+    >>> import shapely, tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "plots.geojson"
+    >>> gpd.GeoDataFrame({"reference": ["forest"]}, geometry=[shapely.Point(9, 50)], crs="EPSG:4326").to_file(file)
+    >>> read_reference(file)["reference"].tolist()
+    ['forest']
+    """
+    return _read(path, layer, what="References")
 
 
 def _read(path: str | os.PathLike[str], layer: str | None, *, what: str) -> gpd.GeoDataFrame:

@@ -15,9 +15,18 @@ __all__ = ["polygon_qml"]
 
 _VERSION = "3.22.0"
 _OTHER_RGB = (190, 190, 190)
+_HORIZONTAL = 4  # QGIS's number for this way of placing labels
 
 
-def polygon_qml(classes: Iterable[ClassInfo], others: bool = False, *, column: str = "class") -> str:
+def polygon_qml(
+    classes: Iterable[ClassInfo],
+    others: bool = False,
+    *,
+    column: str = "class",
+    other: str = "other",
+    outline: str | None = None,
+    label: str | None = None,
+) -> str:
     """The style of a polygon layer: one colour for each class.
 
     Outlines are hair-thin and of the fill's own colour: without them, the smoothed edges of neighbours would
@@ -31,6 +40,12 @@ def polygon_qml(classes: Iterable[ClassInfo], others: bool = False, *, column: s
         Add a category for all other values, grey.
     column
         The column that holds the class values.
+    other
+        What the category for all other values is called.
+    outline
+        ``#rrggbb``: a line of this colour around each polygon, where neighbours of one class must be told apart.
+    label
+        The column that holds the text to write onto each polygon.
 
     Returns
     -------
@@ -50,7 +65,7 @@ def polygon_qml(classes: Iterable[ClassInfo], others: bool = False, *, column: s
     categories, symbols = _sub(renderer, "categories"), _sub(renderer, "symbols")
     entries = [(str(info.value), info.name, info.rgb) for info in check_classes(classes)]
     if others:
-        entries.append(("", "other", _OTHER_RGB))  # an empty value is QGIS's sign for all others
+        entries.append(("", other, _OTHER_RGB))  # an empty value is QGIS's sign for all others
     for number, (value, name, rgb) in enumerate(entries):
         category = _sub(categories, "category", symbol=number, value=value, label=name, render="true")
         category.set("type", "integer" if value else "string")
@@ -58,21 +73,40 @@ def polygon_qml(classes: Iterable[ClassInfo], others: bool = False, *, column: s
         fill = _sub(symbol, "layer", enabled=1, locked=0)
         fill.set("class", "SimpleFill")
         fill.set("pass", "0")
-        rgba = ",".join(str(part) for part in (*rgb, 255))
+        line = rgb if outline is None else ClassInfo(0, "line", outline).rgb
         options = {
-            "color": rgba,
+            "color": _rgba(rgb),
             "joinstyle": "round",
-            "outline_color": rgba,
+            "outline_color": _rgba(line),
             "outline_style": "solid",
-            "outline_width": "0.1",
+            "outline_width": "0.1" if outline is None else "0.3",
             "outline_width_unit": "MM",
             "style": "solid",
         }
         values = _sub(fill, "Option", type="Map")
         for name, value in options.items():
             _sub(values, "Option", name=name, type="QString", value=value)
+    if label is not None:
+        _add_labels(root, label)
     _sub(root, "layerGeometryType").text = "2"
     return _document(root)
+
+
+def _add_labels(root: ElementTree.Element, column: str) -> None:
+    """Dark text in a light halo, in the middle of each polygon that has room for it."""
+    root.set("styleCategories", "Symbology|Labeling")
+    root.set("labelsEnabled", "1")
+    settings = _sub(_sub(root, "labeling", type="simple"), "settings")
+    text = _sub(settings, "text-style", fieldName=column, isExpression=0, fontSize=9, fontSizeUnit="Point")
+    text.set("textColor", _rgba((20, 20, 20)))
+    text.set("fontWeight", "75")  # bold: thin letters drown in their halo
+    halo = _sub(text, "text-buffer", bufferDraw=1, bufferSize=0.7, bufferSizeUnits="MM", bufferOpacity=1)
+    halo.set("bufferColor", _rgba((255, 255, 255)))
+    _sub(settings, "placement", placement=_HORIZONTAL, centroidInside=1)
+
+
+def _rgba(rgb: tuple[int, int, int]) -> str:
+    return ",".join(str(part) for part in (*rgb, 255))
 
 
 def _root() -> ElementTree.Element:

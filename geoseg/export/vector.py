@@ -15,7 +15,7 @@ import json
 import shutil
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,7 @@ def write_polygons(
     crs: Any = None,
     layer: str = "polygons",
     multi: bool = False,
+    style: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write polygons, batch by batch, to one file; its suffix chooses the format.
 
@@ -122,6 +123,8 @@ def write_polygons(
         The layer's name (GeoParquet has none, and a Shapefile is named by its file).
     multi
         Make a layer of MultiPolygons, as 8-connected maps need. Otherwise it is one of Polygons.
+    style
+        Further arguments of `geoseg.export.polygon_qml`, for a GeoPackage.
 
     Returns
     -------
@@ -165,7 +168,8 @@ def write_polygons(
             _write_gdal(stream, beside, layer=layer)
             if suffix == ".gpkg":
                 table = areas() if callable(areas) else areas
-                finish_geopackage(beside, layer=layer, style=polygon_qml(*stream.legend(infos)), areas=table)
+                qml = polygon_qml(*stream.legend(infos), **(style or {}))
+                finish_geopackage(beside, layer=layer, style=qml, areas=table)
         except (*_DRIVER_ERRORS, sqlite3.Error) as error:
             free_bytes = shutil.disk_usage(target.parent).free
             raise OutputError(
