@@ -22,6 +22,7 @@ from geoseg.change.pairing import Stack
 from geoseg.classes import NODATA, ClassInfo
 from geoseg.classmap import class_map
 from geoseg.errors import OptionError
+from geoseg.export.thinning import centers, zoomed
 from geoseg.outfolder import Clock
 from geoseg.report import report_change, write_page
 
@@ -118,9 +119,7 @@ class Glance:
 
     def __init__(self, stack: Stack, shape: tuple[int, int]) -> None:
         self.stack = stack
-        self.rows, self.cols = (
-            export.nearest_places(many, few) for many, few in zip(stack.geobox.shape, shape, strict=True)
-        )
+        self.rows, self.cols = (centers(many, few) for many, few in zip(stack.geobox.shape, shape, strict=True))
         self.parts = [np.empty(shape, part.dtype) for part in stack.maps]
 
     def take(self, row0: int, parts: list[np.ndarray]) -> None:
@@ -136,7 +135,7 @@ class Glance:
         few = replace(self.stack, maps=tuple(map(dask.array.asarray, self.parts)))
         numbers = np.arange(count * count)
         tables = (np.append(part, NODATA).astype(np.uint8) for part in (numbers // count, numbers % count))
-        coarse = export.zoomed(self.stack.geobox, self.parts[0].shape)
+        coarse = zoomed(self.stack.geobox, *self.parts[0].shape)
         early, late = (class_map(coded(few, legends, table).compute(), coarse, infos) for table in tables)
         return early, late
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-import geoseg
 from geoseg import export
+from geoseg.areas import with_no_data_row
 from geoseg.change.coded import coded, table_of
 from geoseg.change.codes import Codes, check_named, codes_of
 from geoseg.change.confidence import joint_confidence
@@ -58,7 +57,9 @@ from geoseg.errors import OptionError, SceneError
 from geoseg.outfolder import Clock, whole_folder
 from geoseg.polygons import iter_tables
 from geoseg.progress import Progress
+from geoseg.sampling import SampleDesign, assess_map, read_design
 from geoseg.units import Area, parse_area, with_unit
+from geoseg.zonal import zone_areas
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -85,7 +86,7 @@ def map_change(
     zones: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
     zone_field: str | None = None,
     reference: str | os.PathLike[str] | gpd.GeoDataFrame | None = None,
-    design: Any = None,
+    design: str | os.PathLike[str] | SampleDesign | None = None,
     band: int | None = None,
     crs: Any = None,
     overwrite: bool = False,
@@ -334,7 +335,7 @@ def _write_layer(
         _with_pairs(_tallied(tables, patches), codes, run.legends),
         path,
         classes=[info for info in codes.infos if info.value in there & set(codes.changes)],
-        areas=geoseg.areas.with_no_data_row(areas),
+        areas=with_no_data_row(areas),
         layer="change",
         multi=multi,
     )
@@ -372,10 +373,10 @@ def _by_zone(
 ) -> pd.DataFrame | None:
     if zones is None:
         return None
-    table = geoseg.zone_areas(change, zones, zone_field=zone_field).table
+    table = zone_areas(change, zones, zone_field=zone_field).table
     table = table[(table["area_m2"] > 0) & (table["class"] != NODATA)].reset_index(drop=True)
     pairs = pairs_of(table["class"], codes, legends)
-    place = table.columns.get_loc("class_name") + 1
+    place = list(table.columns).index("class_name") + 1
     return pd.concat([table.iloc[:, :place], pairs, table.iloc[:, place:]], axis=1)
 
 
@@ -383,5 +384,5 @@ def _assessed(change: xr.DataArray, sample: gpd.GeoDataFrame | None, design: Any
     if sample is None:
         return None
     if isinstance(design, str | os.PathLike):
-        design = import_module("geoseg.sampling").read_design(Path(design))
-    return geoseg.assess_map(change, sample, design=design)
+        design = read_design(Path(design))
+    return assess_map(change, sample, design=design)

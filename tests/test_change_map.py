@@ -37,9 +37,6 @@ FILES = {
 }  # fmt: skip
 SERIES = {"series.csv", "series.png", "intervals.csv", "trajectories.csv"}
 
-needs_zones = pytest.mark.skipif("zone_areas" not in geoseg.__all__, reason="geoseg.zone_areas is not there yet")
-needs_assess = pytest.mark.skipif("assess_map" not in geoseg.__all__, reason="geoseg.assess_map is not there yet")
-
 
 def table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, float_precision="round_trip")
@@ -378,7 +375,6 @@ def test_polygons_of_changes_that_were_put_together_have_no_from_and_to(tmp_path
 # ---- by zone, and with a reference sample --------------------------------------------------------------------
 
 
-@needs_zones
 def test_change_by_zone(files, tmp_path) -> None:
     on = grid((60, 80))
     corners = [on.transform * place for place in ((0, 0), (40, 60), (80, 60))]
@@ -412,7 +408,6 @@ def test_change_by_zone(files, tmp_path) -> None:
     assert table(tmp_path / "lost/zones.csv")["class_name"].eq("other").any()
 
 
-@needs_zones
 def test_a_zone_field_that_is_not_there(files, tmp_path, capsys) -> None:
     zone = gpd.GeoDataFrame({"district": ["all"]}, geometry=[shapely.box(5e5, 4.9e6, 5.1e5, 5e6)], crs="EPSG:32632")
     zone.to_file(tmp_path / "z.gpkg")
@@ -430,7 +425,6 @@ def test_a_zone_field_that_is_not_there(files, tmp_path, capsys) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@needs_assess
 def test_areas_of_change_with_intervals(files, tmp_path) -> None:
     map_change(files[::2], tmp_path / "first", loss="forest")
     change = open_class_map(tmp_path / "first/change.tif")

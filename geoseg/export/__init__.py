@@ -2,10 +2,8 @@
 
 from geoseg.export.change_pictures import (
     change_panel_shape,
-    nearest_places,
     write_change_preview,
     write_series_plot,
-    zoomed,
 )
 from geoseg.export.fiboa import FIBOA_SUFFIX, write_fiboa
 from geoseg.export.matrix_picture import write_matrix_picture
@@ -20,7 +18,6 @@ __all__ = [
     "FIBOA_SUFFIX",
     "FORMATS",
     "change_panel_shape",
-    "nearest_places",
     "peak_memory_bytes",
     "polygon_qml",
     "read_areas",
@@ -37,5 +34,4 @@ __all__ = [
     "write_record",
     "write_sample_layer",
     "write_series_plot",
-    "zoomed",
 ]

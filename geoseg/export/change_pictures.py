@@ -29,14 +29,14 @@ from geoseg.export.drawing import (
     rgb,
     steps_m,
 )
+from geoseg.export.thinning import centers, zoomed
 from geoseg.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    from affine import Affine
 
-__all__ = ["change_panel_shape", "nearest_places", "write_change_preview", "write_series_plot", "zoomed"]
+__all__ = ["change_panel_shape", "write_change_preview", "write_series_plot"]
 
 _MARGIN_PX, _TITLE_PX, _FOOT_PX, _ROW_PX = 24, 62, 54, 23
 _STRIP_ROWS = 64
@@ -134,7 +134,7 @@ def write_change_preview(
     half = -(-len(classes) // 2)
     legends = classes[:half], classes[half:], _change_lines(change, changes, areas)
     layout = _Three.around(grid, width_px, max(map(len, legends)))
-    coarse = zoomed(grid, layout.panel_shape)
+    coarse = zoomed(grid, *layout.panel_shape)
     cover = {info.value: info.color for info in classes_of(after)}
     moved = {info.value: info.color if info.value in changes else _STABLE_COLOR for info in classes_of(change)}
     pictures = [
@@ -247,17 +247,6 @@ def _png(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def zoomed(grid: GeoBox, shape: tuple[int, int]) -> GeoBox:
-    """The same ground in so many rows and columns."""
-    affine: Affine = grid.transform
-    return GeoBox(shape, affine * affine.scale(grid.shape[1] / shape[1], grid.shape[0] / shape[0]), grid.crs)
-
-
-def nearest_places(many: int, few: int) -> np.ndarray:
-    """The pixel, of so many in a row, that lies under the middle of each of a few."""
-    return np.minimum(((np.arange(few) + 0.5) * many / few).astype(np.int64), many - 1)
-
-
 def change_panel_shape(grid: GeoBox, width_px: int = 1600) -> tuple[int, int]:
     """Rows and columns of each map in a picture of `write_change_preview`."""
     return _Three.around(grid, width_px, 1).panel_shape
@@ -265,7 +254,7 @@ def change_panel_shape(grid: GeoBox, width_px: int = 1600) -> tuple[int, int]:
 
 def _thinned(da: xr.DataArray, shape: tuple[int, int]) -> np.ndarray:
     """The nearest pixel at each of so many places."""
-    rows, cols = (nearest_places(many, few) for few, many in zip(shape, da.shape, strict=True))
+    rows, cols = (centers(many, few) for few, many in zip(shape, da.shape, strict=True))
     values = np.empty(shape, da.dtype)
     for row0, strip in iter_strips(da, rows=_STRIP_ROWS):
         inside = slice(*np.searchsorted(rows, (row0, row0 + len(strip))))

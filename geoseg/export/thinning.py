@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from geoseg.scene import Scene
 
-__all__ = ["thin_map", "thin_scene", "zoomed"]
+__all__ = ["centers", "thin_map", "thin_scene", "zoomed"]
 
 _WINDOW_VALUES = 24_000_000  # of the file, that one read may touch
 _SHOWN = ("red", "green", "blue")
@@ -32,8 +32,8 @@ def zoomed(grid: GeoBox, rows: int, cols: int) -> GeoBox:
 
 def thin_map(class_map: xr.DataArray, coarse: GeoBox) -> tuple[np.ndarray, dict[int, int]]:
     """The nearest class value at each pixel of the coarse grid, and how many pixels of the map have each."""
-    rows = _centers(class_map.shape[0], coarse.shape[0])
-    cols = _centers(class_map.shape[1], coarse.shape[1])
+    rows = centers(class_map.shape[0], coarse.shape[0])
+    cols = centers(class_map.shape[1], coarse.shape[1])
     values = np.empty(coarse.shape, class_map.dtype)
     counts: dict[int, int] = {}
     for row0, strip in iter_strips(class_map):
@@ -52,7 +52,7 @@ def thin_map(class_map: xr.DataArray, coarse: GeoBox) -> tuple[np.ndarray, dict[
     return values, counts
 
 
-def _centers(fine: int, coarse: int) -> np.ndarray:
+def centers(fine: int, coarse: int) -> np.ndarray:
     """The fine pixel under the centre of each coarse one."""
     return np.minimum(((np.arange(coarse) + 0.5) * fine / coarse).astype(np.int64), fine - 1)
 
