@@ -33,7 +33,7 @@ from geoseg.synthetic import CLASSES, write_scene
 LEGEND = (ClassInfo(1, "forest"), ClassInfo(2, "field"), ClassInfo(3, "building"))
 FILES = {
     "change.tif", "change.tif.aux.xml", "change.qml", "change.gpkg", "transitions.csv", "matrix_ha.csv",
-    "matrix_pixels.csv", "classes.csv", "patches.csv", "preview.png", "run.json",
+    "matrix_pixels.csv", "classes.csv", "patches.csv", "preview.png", "report.html", "run.json",
 }  # fmt: skip
 SERIES = {"series.csv", "series.png", "intervals.csv", "trajectories.csv"}
 
