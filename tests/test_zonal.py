@@ -356,6 +356,9 @@ def test_any_whole_numbers_are_classes() -> None:
     assert found.zones.no_data_share.round(6).tolist() == [round(0.5 / 4.5, 6)]
     floats = wrap_xr(np.array([[1, np.nan, 2], [2, 2, 2]]), grid)
     assert zone_areas(floats, zones).table.pixels.tolist() == [1, 2.5]
+    heights = wrap_xr(np.arange(700, dtype=np.int16).reshape(7, 100), plain_grid(7, 100))
+    with pytest.raises(SceneError, match=r"at most 600 classes.*--mean"):
+        zone_areas(heights, zones)
     with pytest.raises(SceneError, match="fractions"):
         zone_areas(wrap_xr(np.full((2, 3), 0.5), grid), zones)
 
@@ -366,6 +369,7 @@ def test_features_without_a_polygon_have_a_row_and_no_area() -> None:
     found = zone_areas(row_map([1, 2, 7]), zones, zone_field="name")
     assert found.zones.area_m2[1] == 0
     assert np.isnan(found.zones.mapped_share[1])
+    assert found.zones.place.tolist() == ["inside", "no polygon"]
     assert found.layer().zone.tolist() == ["a"]
 
 

@@ -64,7 +64,7 @@ def zone_areas(
     OptionError
         No zone, no CRS, no such field, a zone without a name, one that is no polygon or invalid; no zone on the map.
     SceneError
-        The map has no CRS or grid, fractions instead of classes, or more than a million different values.
+        The map has no CRS or grid, fractions instead of classes, or more than 600 classes.
     MismatchError
         The values lie on another grid.
 
