@@ -198,8 +198,9 @@ def _print_zones(found: Any) -> None:
     shown = _table(
         "zone", "hectares", "mostly", "share", "no data", "outside", *([values.split("_")[0]] if values else [])
     )
+    digits = 2 if found.zones["area_ha"].max() >= 1 else 4
     for row in found.zones.head(_SHOWN).to_dict(orient="records"):
-        cells = [f"{row['area_ha']:,.2f}", row["class_name"]]
+        cells = [f"{row['area_ha']:,.{digits}f}", row["class_name"]]
         cells += [_percent(row[name]) for name in ("class_share", "no_data_share", "outside_share")]
         if values:
             cells.append("" if row[values] != row[values] else f"{row[values]:.4g}")

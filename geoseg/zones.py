@@ -103,7 +103,7 @@ def move_areas(
     Raises
     ------
     OptionError
-        They have no place in that CRS.
+        They have no place in that CRS, or are torn apart in it: they cross the line where its map ends, or hold a pole.
 
     Examples
     --------
@@ -132,8 +132,9 @@ def move_areas(
             start, end = at[:-1][waiting], at[1:][waiting]
             first, last = moved(start), moved(end)
             errors = [np.hypot(*(moved(start * (1 - t) + end * t) - (first * (1 - t) + last * t)).T) for t in _PLACES]
-            long = np.hypot(*(last - first).T) > shortest
-            bent = np.flatnonzero(waiting)[(np.max(errors, axis=0) > tolerance) & long]
+            error = np.max(errors, axis=0)
+            long = np.maximum(np.hypot(*(last - first).T), error) > shortest
+            bent = np.flatnonzero(waiting)[(error > tolerance) & long]
             if not len(bent):
                 break
             at = np.insert(at, bent + 1, (at[bent] + at[bent + 1]) / 2, axis=0)  # the same from both ends of an edge
@@ -141,6 +142,12 @@ def move_areas(
             places = bent + np.arange(len(bent))
             waiting = np.zeros(len(at) - 1, dtype=bool)
             waiting[places] = waiting[places + 1] = True
+        else:
+            x, y = start[np.argmax(error)]
+            raise OptionError(
+                f"Areas must stay in one piece in the CRS of the polygons, but at {x:.6g}, {y:.6g} one is torn apart "
+                f"in {target.name}: it crosses the line where a map in it ends, or holds a pole. Cut it there first."
+            )
     at = moved(at)
     if not np.isfinite(at).all():
         raise OptionError(

@@ -538,7 +538,7 @@ def test_assess_writes_all_that_can_be_published(files, tmp_path, capsys) -> Non
         "Overall accuracy",
         "95% interval",
         "done_design.json",
-        "matrix.png",
+        "report.html",
     ):
         assert word in printed
     assert sorted(item.name for item in out.iterdir()) == sorted(FILES)
@@ -641,5 +641,5 @@ def test_a_real_map_by_a_sample_and_by_a_census(data_dir, tmp_path) -> None:
     assert built["mapped_ha"] > 10 * built["area_ha"]  # the count of pixels is off by a factor
     within = found.areas.set_index("class_name").loc["built-up"]
     assert within["upper_ha"] < 0.5 * built["mapped_ha"]
-    write_map_assessment(found, tmp_path, inputs={})
+    write_map_assessment(found, tmp_path, class_map=cover, inputs={})
     assert sorted(item.name for item in tmp_path.iterdir()) == sorted(FILES)

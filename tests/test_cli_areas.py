@@ -119,12 +119,20 @@ def test_without_zones_a_folder_has_the_table_and_a_record(folder: Path, capsys:
 
 def test_names_that_stand_twice_are_said(folder: Path, capsys: Any) -> None:
     zones = gpd.read_file(folder / "districts.gpkg")
+    zones["when"] = pd.to_datetime(["2020-02-01", None, None, None])
+    zones["object_id"] = ["A-1", "A-2", "A-3", "A-4"]  # a number in layers that geoseg writes
+    zones["Class"] = ["x", None, "y", "z"]  # the name of one of ours, but for a letter
     zones.assign(name=["Au", "Au", "Nix", "Nix"]).to_file(folder / "twice.gpkg", layer="z")
     verb = ("areas", folder / "classes.tif", "--zones", folder / "twice.gpkg", "--zone-field", "name")
     assert run(*verb, "--out", folder / "out") == 0
     assert "2 names stand more than once, 'Au' among them" in capsys.readouterr().out
     assert json.loads((folder / "out" / "zone_areas.json").read_text())["names_twice"] == ["Au", "Nix"]
     assert len(pd.read_csv(folder / "out" / "zones.csv")) == 4
+    layer = gpd.read_file(folder / "out" / "zones.gpkg", layer="zones")
+    assert layer["Class_given"].fillna("-").tolist() == ["x", "-", "y", "z"]
+    assert layer["object_id_given"].tolist() == ["A-1", "A-2", "A-3", "A-4"]
+    assert layer["class"].tolist() == [1, 7, 255, 255]
+    assert layer["when"].dt.year.tolist()[0] == 2020
 
 
 def test_what_is_wrong_is_said(folder: Path, capsys: Any) -> None:
@@ -204,6 +212,7 @@ print("REPORT" + json.dumps(report))
 
 
 @pytest.mark.qgis
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # of the picture
 def test_qgis_opens_the_zones_styled(folder: Path) -> None:
     if why_not():
         pytest.skip(why_not())

@@ -159,7 +159,7 @@ def test_parts_of_pixels_are_those_of_shapely(points: list[tuple[float, float]],
     ours, area_m2 = parts_of_pixels(zones, grid, seed)
     pixels = [shapely.box(col, row, col + 1, row + 1) for row in range(9) for col in range(12)]
     np.testing.assert_allclose(ours, shapely.area(shapely.intersection(on_map, pixels)), atol=3e-6)
-    assert area_m2 == pytest.approx(polygon_areas([in_pixels(on_map, grid)], grid)[0], rel=1e-9)
+    assert area_m2 == pytest.approx(polygon_areas([in_pixels(on_map, grid)], grid)[0], rel=1e-9, abs=1e-3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -263,6 +263,22 @@ def test_zones_on_both_sides_of_the_date_line() -> None:
     assert found.mapped_m2[2] == pytest.approx(geodesic_area(parts[1], pyproj.CRS("EPSG:4326"), step=0.01), rel=1e-6)
 
 
+def test_zones_around_a_pole() -> None:
+    ring, cap = shapely.box(-180, 80, 180, 85), shapely.box(-180, 85, 180, 90)
+    caps = gpd.GeoDataFrame(geometry=[ring, cap], crs="EPSG:4326")
+    grid = GeoBox((100, 100), Affine(40_000, 0, -2_000_000, 0, -40_000, 2_000_000), "EPSG:3413")
+    exact = polygon_areas([ring, cap], GeoBox.from_bbox((-180, 80, 180, 90), "EPSG:4326", resolution=1))
+    np.testing.assert_allclose(zone_areas(cover(grid), caps).zones.area_m2, exact, rtol=1e-6)
+    # The other way round: in degrees a circle around the pole has no inside. That is said, never summed wrongly.
+    circle = gpd.GeoDataFrame(geometry=[shapely.Point(0, 0).buffer(500_000)], crs="EPSG:3413")
+    world = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
+    with pytest.raises(OptionError, match=r"torn apart in WGS 84.*Cut it there"):
+        zone_areas(cover(world), circle)
+    fiji = gpd.GeoDataFrame(geometry=[shapely.box(700_000, 8_000_000, 900_000, 8_100_000)], crs="EPSG:32760")
+    with pytest.raises(OptionError, match="torn apart"):
+        zone_areas(cover(world), fiji)
+
+
 def row_map(values: list[int]) -> xr.DataArray:
     grid = GeoBox((1, len(values)), Affine(10, 0, 500_000, 0, -10, 10), "EPSG:32632")
     return class_map(np.array([values], np.uint8), grid, LEGEND)
@@ -356,6 +372,9 @@ def test_any_whole_numbers_are_classes() -> None:
     assert found.zones.no_data_share.round(6).tolist() == [round(0.5 / 4.5, 6)]
     floats = wrap_xr(np.array([[1, np.nan, 2], [2, 2, 2]]), grid)
     assert zone_areas(floats, zones).table.pixels.tolist() == [1, 2.5]
+    heights = wrap_xr(np.arange(700, dtype=np.int16).reshape(7, 100), plain_grid(7, 100))
+    with pytest.raises(SceneError, match=r"at most 600 classes.*--mean"):
+        zone_areas(heights, zones)
     with pytest.raises(SceneError, match="fractions"):
         zone_areas(wrap_xr(np.full((2, 3), 0.5), grid), zones)
 
@@ -366,6 +385,7 @@ def test_features_without_a_polygon_have_a_row_and_no_area() -> None:
     found = zone_areas(row_map([1, 2, 7]), zones, zone_field="name")
     assert found.zones.area_m2[1] == 0
     assert np.isnan(found.zones.mapped_share[1])
+    assert found.zones.place.tolist() == ["inside", "no polygon"]
     assert found.layer().zone.tolist() == ["a"]
 
 
@@ -378,6 +398,7 @@ def test_three_dimensions_and_numbers_as_names() -> None:
     assert zone_areas(row_map([1, 2, 7]), high).layer().has_z.tolist() == [False, False]
 
 
+MARS = 'GEOGCS["Mars",DATUM["Mars",SPHEROID["Mars",3396190,169.89]],PRIMEM["x",0],UNIT["degree",0.0174532925199433]]'
 BOW_TIE = shapely.Polygon([(500_000, 0), (500_010, 10), (500_010, 0), (500_000, 10)])
 
 
@@ -407,6 +428,9 @@ def test_what_else_cannot_be_used() -> None:
     da, zones = row_map([1, 2, 7]), boxes((0, 2))
     with pytest.raises(OptionError, match="CRS on both sides"):
         zone_areas(da, zones.set_crs(None, allow_override=True))
+    for crs in ('ENGCRS["site",EDATUM["site"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["m",1]]', MARS):
+        with pytest.raises(OptionError, match="there is no way from their CRS"):
+            zone_areas(da, zones.set_crs(crs, allow_override=True))
     with pytest.raises(OptionError, match="layer is empty"):
         zone_areas(da, zones.iloc[:0])
     with pytest.raises(OptionError, match="none does"):
@@ -425,6 +449,28 @@ def test_touching_the_map_is_not_being_on_it() -> None:
     corner = shapely.Polygon([(500_020, 20), (500_040, 20), (500_040, 0)])  # its box overlaps the map, it does not
     with pytest.raises(OptionError, match="none does"):
         zone_areas(row_map([1, 2, 7]), gpd.GeoDataFrame(geometry=[corner], crs="EPSG:32632"))
+
+
+@pytest.mark.data
+def test_districts_that_fill_a_real_map_add_up_to_it(data_dir) -> None:
+    """NLCD of Zion in NAD83 / UTM, districts in degrees."""
+    da = geoseg.open_class_map(data_dir / "classmaps" / "nlcd_zion.tif")
+    left, bottom, right, top = da.odc.geobox.boundingbox
+    corners = np.random.default_rng(0).random((40, 2)) * [right - left, top - bottom] + [left, bottom]
+    cells = shapely.get_parts(
+        shapely.voronoi_polygons(
+            shapely.MultiPoint(corners), extend_to=shapely.box(*da.odc.geobox.boundingbox).buffer(9_000)
+        )
+    )
+    districts = gpd.GeoDataFrame(geometry=shapely.segmentize(cells, 2_000), crs=da.odc.geobox.crs.proj).to_crs(
+        "EPSG:4326"
+    )
+    found = zone_areas(da, districts, values=da, values_name="code")
+    whole = class_areas(da)
+    np.testing.assert_allclose(found.table.groupby("class").area_m2.sum(), whole.area_m2, rtol=1e-6)
+    assert found.zones.mapped_m2.sum() == pytest.approx(whole.area_m2.sum(), rel=1e-12)
+    mean = np.average(found.zones.code_mean, weights=found.zones.code_area_m2)
+    assert mean == pytest.approx(np.average(whole["class"], weights=whole.area_m2), rel=1e-6)
 
 
 def test_it_is_public() -> None:

@@ -11,11 +11,13 @@ import xarray as xr
 
 from geoseg.classmap import class_names, classes_of, geobox_of
 from geoseg.errors import OptionError
-from geoseg.zonal.counting import check_same_grid, sum_by_zone
+from geoseg.zonal.counting import Sums, check_same_grid, sum_by_zone
 from geoseg.zonal.placing import STRAIGHT_M, STRAIGHT_PX, elsewhere, measure_whole, names_of, place_zones
 from geoseg.zonal.result import ZoneAreas, class_table, statistics, zone_table
 
 __all__ = ["zone_areas"]
+
+_SAME_SIZE = 1e-3  # ellipsoids differ by 1e-4
 
 
 def zone_areas(
@@ -62,9 +64,10 @@ def zone_areas(
     Raises
     ------
     OptionError
-        No zone, no CRS, no such field, a zone without a name, one that is no polygon or invalid; no zone on the map.
+        No zone, no CRS, no such field, a zone without a name, one that is no polygon or invalid; no zone on the map;
+        one that the CRS of the map tears apart.
     SceneError
-        The map has no CRS or grid, fractions instead of classes, or more than a million different values.
+        The map has no CRS or grid, fractions instead of classes, or more than 600 classes.
     MismatchError
         The values lie on another grid.
 
@@ -101,7 +104,10 @@ def zone_areas(
 
     legend = class_names(class_map)
     labels = {value: legend.get(value, f"class {value}") for value in sums.values}
-    by_zone = zone_table(names, sums, measure_whole(zones, ~placed.inside), labels, placed.inside)
+    whole_m2 = measure_whole(zones, ~placed.inside | placed.moved)
+    if placed.moved:
+        _check_sizes(names, sums, whole_m2, placed.inside)
+    by_zone = zone_table(names, sums, whole_m2, labels, placed.inside)
     table = class_table(by_zone, sums, labels)
     if values is not None:
         of_class = statistics(sums.moments[:, :-1], sums.extremes[:, :-1], sums.origins[:, None], values_name)
@@ -119,3 +125,17 @@ def zone_areas(
         "edges_straight_m": STRAIGHT_M,
     }
     return ZoneAreas(table, by_zone, zones, classes_of(class_map, values=sums.values), settings)
+
+
+def _check_sizes(names: list[str], sums: Sums, whole_m2: np.ndarray, inside: np.ndarray) -> None:
+    """Zones that were moved must have their size still, where all of it is on the map."""
+    found_m2 = sums.area_m2.sum(axis=1)
+    pixel_m2 = found_m2.sum() / sums.pixels.sum()
+    wrong = np.flatnonzero(inside & (np.abs(found_m2 - whole_m2) > _SAME_SIZE * (whole_m2 + pixel_m2)))
+    if len(wrong):
+        zone = wrong[0]
+        raise OptionError(
+            f"A zone must be as large in the CRS of the map as in its own, but {names[zone]!r} has "
+            f"{found_m2[zone] / 1e4:.6g} instead of {whole_m2[zone] / 1e4:.6g} ha there. Check both CRSs; where it "
+            "reaches the edge of a projection, cut it there first."
+        )

@@ -112,11 +112,12 @@ def add_zones(zones, shapes, strip, grid, sums):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _most_pieces(cols, rows, k, row0, row1, width):  # type: ignore[no-untyped-def]
-    """At most so many pieces an edge has in the strip: one for each line of the lattice that it may cross, and four."""
-    down = min(max(rows[k], rows[k + 1]), row1) - max(min(rows[k], rows[k + 1]), row0)
-    left = min(max(min(cols[k], cols[k + 1]), 0.0), width)
-    right = min(max(max(cols[k], cols[k + 1]), 0.0), width)
-    return 2 * (np.int64(down) + 2) + np.int64(right - left) + 4
+    """At most so many pieces an edge has in the strip: one, and one more for each line that it crosses."""
+    top, bottom = max(min(rows[k], rows[k + 1]), row0), min(max(rows[k], rows[k + 1]), row1)
+    low, high = min(cols[k], cols[k + 1]), max(cols[k], cols[k + 1])
+    left, right = min(max(low, 0.0), width), min(max(high, 0.0), width)
+    lines = np.floor(bottom) - np.floor(top) + np.floor(right) - np.floor(left)
+    return np.int64(lines) + (2 if low < 0 else 1)  # the map's left edge is a line, too
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

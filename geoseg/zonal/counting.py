@@ -7,17 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import pyproj
 import xarray as xr
 
 from geoseg.areas import PixelAreas
 from geoseg.areas.by_class import as_bins
 from geoseg.classmap import class_names, geobox_of, iter_strips, nodata_of
-from geoseg.errors import MismatchError
+from geoseg.errors import MismatchError, SceneError
 from geoseg.zonal.compiled import add_zones, mark_present
 from geoseg.zonal.placing import Placed
 from geoseg.zonal.profile import RowProfile
 
-__all__ = ["Sums", "check_same_grid", "sum_by_zone"]
+__all__ = ["MOST_CLASSES", "Sums", "check_same_grid", "sum_by_zone"]
+
+MOST_CLASSES = 600
+"""Each has three columns in the layer of zones, and SQLite has room for 2000."""
 
 _SAME_PX = 1e-3  # corners of equal grids differ by less
 
@@ -66,6 +70,11 @@ class _Tally:
         columns = np.zeros(size, dtype=np.int64)
         found = np.flatnonzero(present[:-1])
         new = [value for value in (found + lowest).tolist() if value not in self.column]
+        if len(self.column) + len(new) > MOST_CLASSES:
+            raise SceneError(
+                f"Areas by zone are for maps of at most {MOST_CLASSES} classes, but this one has more. Give a class "
+                "map; of a measurement take the mean by zone, --mean (values=)."
+            )
         for value in new:
             self.column[value] = len(self.column) + 1
         if new:
@@ -143,11 +152,14 @@ def check_same_grid(class_map: xr.DataArray, values: xr.DataArray) -> None:
     one, other = geobox_of(class_map), geobox_of(values)
     corners = np.array([[0, 0], [one.shape[1], 0], [0, one.shape[0]]], dtype=float)
     apart = max(float(np.hypot(*np.subtract(at, ~one.transform * (other.transform * at)))) for at in corners)
-    if one.shape != other.shape or one.crs != other.crs or not apart <= _SAME_PX:
+    first, second = (pyproj.CRS.from_user_input(grid.crs.to_wkt()) for grid in (one, other))  # type: ignore[union-attr]
+    same_crs = first.equals(second, ignore_axis_order=True)
+    if one.shape != other.shape or not same_crs or not apart <= _SAME_PX:
         raise MismatchError(
             "Values are summed pixel by pixel on the grid of the map, but the map has "
-            f"{one.shape[0]} × {one.shape[1]} pixels in {one.crs}, and they have {other.shape[0]} × {other.shape[1]} "
-            f"in {other.crs}, up to {apart:.3g} pixels apart. Warp one onto the other first, say with gdalwarp."
+            f"{one.shape[0]} × {one.shape[1]} pixels in {first.name}, and they have {other.shape[0]} × "
+            f"{other.shape[1]} in {second.name}, up to {apart:.3g} pixels apart. Warp one onto the other first, say "
+            "with gdalwarp."
         )
 
 

@@ -14,7 +14,7 @@ import pyproj.exceptions
 import shapely
 from odc.geo.geobox import GeoBox
 
-from geoseg.ellipsoid import plain_crs
+from geoseg.ellipsoid import horizontal_crs, plain_crs
 from geoseg.errors import OptionError, SceneError
 from geoseg.polygons.measure import SNAP_PX, polygon_areas
 from geoseg.polygons.overlay import polygonal
@@ -51,6 +51,8 @@ class Placed:
     """float64 (zone, 2): the first row and the last that a zone reaches; (inf, -inf) for those that are not near."""
     inside: np.ndarray
     """bool (zone,): no part of the zone is outside of the map."""
+    moved: bool
+    """Whether the zones came in another CRS."""
 
     @property
     def shapes(self) -> tuple[np.ndarray, ...]:
@@ -106,6 +108,7 @@ def place_zones(zones: gpd.GeoDataFrame, names: Sequence[str], geobox: GeoBox) -
     if not len(zones):
         raise OptionError("A sum by zone needs zones, but the layer is empty. Choose another file or layer.")
     check_areas(zones, name="the zones", task="A sum by zone", labels=names)
+    _check_crs(zones.crs, geobox)
     shapes, uncut = _moved(zones, geobox)
     polygons, zone = shapely.get_parts(shapes, return_index=True)
     outlines, polygon = shapely.get_rings(polygons, return_index=True)
@@ -129,7 +132,20 @@ def place_zones(zones: gpd.GeoDataFrame, names: Sequence[str], geobox: GeoBox) -
     inside = uncut & (low[0] >= 0) & (high[0] <= width) & (low[1] >= 0) & (high[1] <= height)
     spans = np.where(near, [low[1], high[1]], [[np.inf], [-np.inf]]).T
     first_ring = np.searchsorted(owner, np.arange(count + 1))
-    return Placed(cols, rows, rings, signs, first_ring.astype(np.int64), spans, inside)
+    target = geobox.crs.proj  # type: ignore[union-attr]
+    return Placed(cols, rows, rings, signs, first_ring.astype(np.int64), spans, inside, zones.crs != target)
+
+
+def _check_crs(crs: pyproj.CRS, geobox: GeoBox) -> None:
+    """Refuse a CRS that has nothing to do with that of the map: of a building site, or of another planet."""
+    try:
+        horizontal_crs(crs)
+        pyproj.Transformer.from_crs(crs, geobox.crs.proj, always_xy=True)  # type: ignore[union-attr]
+    except (SceneError, pyproj.exceptions.ProjError) as error:
+        raise OptionError(
+            f"Zones must lie on the ellipsoid of the map, but there is no way from their CRS, {crs.name!r}, to "
+            f"{geobox.crs.proj.name!r}. Assign the one that they were drawn in."  # type: ignore[union-attr]
+        ) from error
 
 
 def elsewhere(zones: gpd.GeoDataFrame, geobox: GeoBox) -> OptionError:

@@ -17,6 +17,9 @@ from geoseg.zonal.counting import Sums
 __all__ = ["ZoneAreas", "class_table", "statistics", "zone_table"]
 
 NO_CLASS, NO_MAP = "(no data)", "(outside)"
+_TYPED = {"object_id": "iu", "pixels": "iu", "perimeter_m": "iuf", "confidence": "iuf"}
+"""Names that have a type of their own in every layer that geoseg writes, and numpy's kinds that become it."""
+
 _MEASURES = ("mean", "min", "max", "std")
 
 
@@ -35,10 +38,10 @@ class ZoneAreas:
     legend, and every other that occurs in one of the zones, has a row in every zone."""
     zones: pd.DataFrame
     """A row for each zone, in the order given: ``zone_id`` (1, 2, ...), ``zone`` (its name), ``place`` (inside, partly
-    outside, or outside of the map), ``area_m2, area_ha, mapped_m2, mapped_share, no_data_m2, no_data_share,
-    no_data_pixels, outside_m2, outside_share``, and ``class, class_name, class_share``: the class with the largest area
-    in it (255, "(no data)" or "(outside)" where there is none). With values also their ``_mean, _min, _max, _std`` and
-    ``_area_m2``, the area that has one."""
+    outside, or outside of the map; or no polygon), ``area_m2, area_ha, mapped_m2, mapped_share, no_data_m2,
+    no_data_share, no_data_pixels, outside_m2, outside_share``, and ``class, class_name, class_share``: the class with
+    the largest area in it (255, "(no data)" or "(outside)" where there is none). With values also their ``_mean, _min,
+    _max, _std`` and ``_area_m2``, the area that has one."""
     geometry: gpd.GeoDataFrame
     """The zones as they were given, with all their columns."""
     classes: tuple[ClassInfo, ...]
@@ -75,6 +78,8 @@ class ZoneAreas:
         taken = {str(name).casefold() for name in ours} | {"fid", "geom", "geometry"}
         given = {}
         for name, column in self.geometry.drop(columns=self.geometry.geometry.name).items():
+            if column.dtype.kind not in _TYPED.get(str(name), column.dtype.kind):
+                taken.add(str(name))
             key = _free(str(name), taken, "_given")
             given[key] = _plain(column).reset_index(drop=True)
         frame = pd.concat([ours, pd.DataFrame(given, index=ours.index)], axis=1)
@@ -107,10 +112,11 @@ def zone_table(
     outside = np.where(inside, 0.0, np.maximum(whole_m2 - mapped - no_data, 0.0))
     area = mapped + no_data + outside
     place = np.where(inside, "inside", np.where(mapped + no_data > 0, "partly outside", "outside"))
+    place[area == 0] = "no polygon"
     largest = sums.area_m2[:, :-1].argmax(axis=1) if sums.values else np.zeros(len(names), int)
     share = _ratio(sums.area_m2[np.arange(len(names)), largest], mapped)
     values = [sums.values[number] if part > 0 else NODATA for number, part in zip(largest, mapped, strict=True)]
-    nothing = np.where(no_data > 0, NO_CLASS, NO_MAP)
+    nothing = np.where(no_data > 0, NO_CLASS, np.where(outside > 0, NO_MAP, "(no polygon)"))
     rows = zip(values, mapped, nothing, strict=True)
     labels = [class_names[value] if part > 0 else str(none) for value, part, none in rows]
     return pd.DataFrame(
