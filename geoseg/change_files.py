@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dask.array
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -25,6 +26,7 @@ from geoseg.errors import OptionError
 from geoseg.export.thinning import centers, zoomed
 from geoseg.outfolder import Clock
 from geoseg.report import report_change, write_page
+from geoseg.zonal import ZoneAreas
 
 __all__ = [
     "ChangeResult",
@@ -112,6 +114,28 @@ def write_tables(result: ChangeResult, work: Path, *, maps: int) -> None:
         (work / "methods.txt").write_text(result.accuracy.methods, encoding="utf-8")
     for name, table in tables.items():
         export.write_areas_csv(table, work / f"{name}.csv")
+
+
+def write_zone_layer(found: ZoneAreas, codes: Codes, path: Path) -> None:
+    """The zones as polygons: how much changed in each, and which change was the largest, which gives the colour."""
+    table = found.table[found.table["class"].isin(codes.changes)]
+    zones = found.zones[["zone_id", "zone", "area_m2", "area_ha"]].copy()
+    changed_m2 = table.groupby("zone_id")["area_m2"].sum().reindex(zones["zone_id"], fill_value=0.0).to_numpy()
+    zones["changed_m2"], zones["changed_ha"] = changed_m2, changed_m2 / 1e4
+    zones["changed_share"] = np.divide(
+        changed_m2, found.zones["mapped_m2"], out=np.full(len(zones), np.nan), where=found.zones["mapped_m2"] > 0
+    )
+    largest = table.sort_values("area_m2", kind="stable").groupby("zone_id").tail(1).set_index("zone_id")
+    largest = largest[largest["area_m2"] > 0].reindex(zones["zone_id"])
+    zones["class"] = largest["class"].fillna(NODATA).astype("int64").to_numpy()
+    zones["class_name"] = largest["class_name"].fillna("no change").to_numpy()
+    zones["class_ha"] = largest["area_ha"].fillna(0.0).to_numpy()
+    shapes = found.geometry.geometry.force_2d().reset_index(drop=True)
+    layer = gpd.GeoDataFrame(zones.reset_index(drop=True), geometry=shapes, crs=found.geometry.crs)
+    layer = layer[~(shapes.isna() | shapes.is_empty)].reset_index(drop=True)
+    there = [info for info in codes.infos if (layer["class"] == info.value).any()]
+    style = {"outline": "#4a4a4a", "label": "zone", "other": "no change"}
+    export.write_polygons([layer], path, classes=there, layer="zones", multi=True, style=style)
 
 
 class Glance:

@@ -50,6 +50,7 @@ from geoseg.change_files import (
     record_of,
     write_report,
     write_tables,
+    write_zone_layer,
 )
 from geoseg.classes import NODATA
 from geoseg.classmap import BlockWriter, class_map, only_classes, open_blocks, open_class_map, write_class_map
@@ -59,7 +60,7 @@ from geoseg.polygons import iter_tables
 from geoseg.progress import Progress
 from geoseg.sampling import SampleDesign, assess_map, read_design
 from geoseg.units import Area, parse_area, with_unit
-from geoseg.zonal import zone_areas
+from geoseg.zonal import ZoneAreas, zone_areas
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -202,7 +203,10 @@ def map_change(
         clock.stage("polygons")
         patches = _write_layer(run, change, percent, codes, areas, connectivity, work / "change.gpkg")
         clock.stage("tables")
-        by_zone = _by_zone(change, areas_to_tell, zone_field, codes, run.legends)
+        found = None if areas_to_tell is None else zone_areas(change, areas_to_tell, zone_field=zone_field)
+        by_zone = None if found is None else _by_zone(found, codes, run.legends)
+        if found is not None:
+            write_zone_layer(found, codes, work / "zones.gpkg")
         ends = None if dates is None else (dates[0], dates[-1])
         result = ChangeResult(
             folder=Path(out),
@@ -368,13 +372,8 @@ def _with_pairs(tables: Iterable[pa.Table], codes: Codes, legends: Legends) -> I
         yield table
 
 
-def _by_zone(
-    change: xr.DataArray, zones: Any, zone_field: str | None, codes: Codes, legends: Legends
-) -> pd.DataFrame | None:
-    if zones is None:
-        return None
-    table = zone_areas(change, zones, zone_field=zone_field).table
-    table = table[(table["area_m2"] > 0) & (table["class"] != NODATA)].reset_index(drop=True)
+def _by_zone(found: ZoneAreas, codes: Codes, legends: Legends) -> pd.DataFrame:
+    table = found.table[(found.table["area_m2"] > 0) & (found.table["class"] != NODATA)].reset_index(drop=True)
     pairs = pairs_of(table["class"], codes, legends)
     place = list(table.columns).index("class_name") + 1
     return pd.concat([table.iloc[:, :place], pairs, table.iloc[:, place:]], axis=1)

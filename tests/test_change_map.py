@@ -403,6 +403,12 @@ def test_change_by_zone(files, tmp_path) -> None:
             whole[column].sort_index().to_numpy(), rel=1e-6
         )
     assert classes["annual_rate"]["west", "forest"] < 0
+    layer = gpd.read_file(out / "zones.gpkg", layer="zones").set_index("zone")
+    changes = zones[zones["from_name"] != zones["to_name"]]
+    for name in ("west", "east"):
+        assert layer["changed_ha"][name] == pytest.approx(changes.loc[name, "area_ha"].sum(), rel=1e-9)
+        assert layer["class_name"][name] == changes.loc[name, "area_ha"].idxmax()
+        assert layer["class_ha"][name] == changes.loc[name, "area_ha"].max()
     assert run(*arguments, "district", "--loss", "forest", "--out", tmp_path / "lost", "--quiet") == 0
     assert "zone_classes.csv" not in written(tmp_path / "lost")
     assert table(tmp_path / "lost/zones.csv")["class_name"].eq("other").any()

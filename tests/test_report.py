@@ -28,7 +28,7 @@ from geoseg.classes import ClassInfo
 from geoseg.classmap import class_map
 from geoseg.estimates import estimate_accuracy, units_of_matrix
 from geoseg.report import report_areas, report_object_accuracy, write_page
-from geoseg.report.charts import Bar, Series, _spread, bars, matrix, series, shade
+from geoseg.report.charts import Bar, Series, _apart, _spread, bars, matrix, series, shade
 from geoseg.report.figures import Outline, class_figure, map_figure
 from geoseg.report.flows import Flow, sankey
 from geoseg.report.made import how_made, subtitle
@@ -279,6 +279,20 @@ def test_names_at_lines_do_not_cover_each_other(places: list[float]) -> None:
     moved = sorted(_spread(places, 13))
     assert all(b - a >= 13 - 1e-6 for a, b in itertools.pairwise(moved))
     assert moved[-1] <= 234 + 1e-6
+
+
+@given(st.lists(st.floats(0.1, 20), min_size=1, max_size=9), st.integers(1, 12))
+def test_dates_below_lines_do_not_cover_each_other(steps: list[float], letters: int) -> None:
+    places = np.cumsum([0.0, *steps])
+    places = places / places[-1] * 226
+    labels = ["x" * letters] * len(places)
+    shown = _apart(list(places), labels)
+    assert shown[0] == 0
+    assert shown[-1] == len(places) - 1
+    wide = 7 * letters
+    ends = [wide, *(places[n] + wide / 2 for n in shown[1:-1])]
+    begins = [*(places[n] - wide / 2 for n in shown[1:-1]), places[-1] - wide]
+    assert all(end < begin for end, begin in zip(ends, begins, strict=True))
 
 
 # Accessible

@@ -16,6 +16,7 @@ __all__ = ["Bar", "Series", "bars", "matrix", "series", "shares"]
 
 _SHADE = (11, 83, 148)  # one hue, by lightness: readable without telling colours apart, and in grey
 _WIDE, _HIGH, _LEFT, _RIGHT, _TOP, _BOTTOM = 380, 240, 46, 108, 12, 26
+_LETTER = 7  # as wide as one is, with room
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "5 5")
 
 
@@ -194,8 +195,7 @@ def series(lines: Sequence[Series], *, places: Sequence[float], labels: Sequence
             f'<line x1="{_LEFT}" x2="{_WIDE - _RIGHT}" y1="{y(level):.1f}" y2="{y(level):.1f}" stroke="{RULE}"/>'
         )
         drawn.append(f'<text x="{_LEFT - 5}" y="{y(level) + 4:.1f}" text-anchor="end">{level:,g}</text>')
-    shown = range(len(labels)) if len(labels) <= 5 else sorted({0, len(labels) // 2, len(labels) - 1})
-    for number in shown:
+    for number in _apart([x(place) for place in places], labels):
         anchor = "start" if number == 0 else "end" if number == len(labels) - 1 else "middle"
         place = f'x="{x(places[number]):.1f}" y="{_HIGH - 8}" text-anchor="{anchor}"'
         drawn.append(f"<text {place}>{escaped(labels[number])}</text>")
@@ -216,6 +216,19 @@ def series(lines: Sequence[Series], *, places: Sequence[float], labels: Sequence
         f'<figure><svg class="chart" viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="{escaped(text)}">'
         f"<title>{escaped(text)}</title>{''.join(drawn)}</svg><figcaption>{escaped(text)}</figcaption></figure>"
     )
+
+
+def _apart(places: Sequence[float], labels: Sequence[str]) -> list[int]:
+    """The labels below the line that have room: the last one, the first one, and what fits between."""
+    last = len(labels) - 1
+    shown, end = ([0], _LETTER * len(labels[0])) if last else ([], 0.0)
+    limit = places[last] - (places[0] if last else 0.0) - _LETTER * len(labels[last])
+    for number in range(1, last):
+        place, half = places[number] - places[0], _LETTER * len(labels[number]) / 2
+        if place - half > end + _LETTER and place + half < limit - _LETTER:
+            shown.append(number)
+            end = place + half
+    return [*shown, last]
 
 
 def _spread(places: Sequence[float], apart: float) -> list[float]:
