@@ -43,8 +43,9 @@ def assess_points(
     frame = frame_of(class_map, strata, strata_field=strata_field)
     rows, cols = pixels_at(_places(filled), frame.classes)
     values, valid = values_at(frame.classes, rows, cols)
-    left_out["outside_the_map"] = int((rows < 0).sum())
-    left_out["where_the_map_has_no_data"] = int(((rows >= 0) & ~valid).sum())
+    what = "the_map" if strata is None else "map_or_strata"
+    left_out[f"outside_{what}"] = int((rows < 0).sum())
+    left_out[f"without_data_in_{what}"] = int(((rows >= 0) & ~valid).sum())
     if not valid.any():
         raise OptionError(
             f"Map and reference overlap, but of {len(filled)} points with a class none lies in a pixel with a class. "
@@ -84,6 +85,8 @@ def assess_points(
     facts = {
         "design": "given" if design is None else design.settings["design"],
         "strata": frame.kind if design is None or post_stratify else design.settings["strata"],
+        "strata_are_its_classes": bool((units["stratum"] == units["map"]).all()),
+        "merged": dict(merge_strata),
         "finite_population_correction": held is not None,
         "units": len(units),
     }

@@ -148,8 +148,8 @@ def _candidates(frame: Frame, units: np.ndarray, seed: np.uint64, slack: np.ndar
             f"would be drawn more than once. Take at most {int(wanted / certain[at])} there."
         )
     found = np.concatenate([part for part, _ in parts], axis=1)
-    table = pd.DataFrame(found.T, columns=["row", "col", "stratum"])
-    return table.assign(rank=np.concatenate([part for _, part in parts]))
+    listed = pd.DataFrame(found.T, columns=["row", "col", "stratum"])
+    return listed.assign(rank=np.concatenate([part for _, part in parts]))
 
 
 @njit(nogil=True, cache=True)
