@@ -154,6 +154,7 @@ def assess_map(
                 reference,
                 column=reference_column,
                 naming=naming,
+                counted=counted,
                 design=design,
                 strata=strata,
                 strata_field=strata_field,

@@ -30,6 +30,7 @@ def assess_points(
     *,
     column: str,
     naming: Naming,
+    counted: pd.DataFrame,
     design: SampleDesign | None,
     strata: Strata | None,
     strata_field: str | None,
@@ -40,7 +41,7 @@ def assess_points(
     """See `geoseg.assess_map`."""
     _check_options(design, strata, post_stratify)
     filled, left_out = labelled(reference, column)
-    frame = frame_of(class_map, strata, strata_field=strata_field)
+    frame = frame_of(class_map, strata, strata_field=strata_field, counted=counted)
     rows, cols = pixels_at(_places(filled), frame.classes)
     values, valid = values_at(frame.classes, rows, cols)
     what = "the_map" if strata is None else "map_or_strata"
