@@ -28,8 +28,8 @@ class Guess:
     target_class: str | None = None
     """The class whose area is wanted; None = overall accuracy is."""
     shares: Mapping[Any, float] | None = None
-    """How much of each stratum is of the target class, 0..1. None = what `accuracy` says of it: errors are spread
-    evenly over the other classes."""
+    """How much of each stratum is of the target class, 0..1. None = what `accuracy` says of it: errors are
+    spread over the other classes in proportion to their area."""
 
 
 @dataclass(frozen=True)
@@ -150,19 +150,22 @@ def _target_shares(frame: Frame, guess: Guess, accuracy: pd.Series | None) -> pd
         raise OptionError(
             f"--target-class is a class of the map, but {guess.target_class!r} is none; they are {', '.join(names)}."
         )
-    return None if accuracy is None else confused(accuracy)[guess.target_class]
+    return None if accuracy is None else confused(accuracy, frame.sizes)[guess.target_class]
 
 
-def confused(accuracy: pd.Series) -> pd.DataFrame:
-    """(map class, reference class) How much of each map class is of each class, with errors spread evenly.
+def confused(accuracy: pd.Series, sizes: pd.Series) -> pd.DataFrame:
+    """(map class, reference class) How much of each map class is of each class, with errors in proportion to the area
+    of the other classes.
 
-    >>> confused(pd.Series({"a": 0.9, "b": 0.8, "c": 1.0})).round(2).to_numpy().tolist()
-    [[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]]
+    >>> confused(pd.Series({"a": 0.9, "b": 0.8, "c": 1.0}), pd.Series({"a": 10, "b": 30, "c": 10})).to_numpy().tolist()
+    [[0.9, 0.075, 0.025], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]]
     """
-    right, count = accuracy.to_numpy(), len(accuracy)
-    shares = np.repeat(((1 - right) / max(1, count - 1))[:, None], count, axis=1)
+    right, area = accuracy.to_numpy(), sizes.to_numpy(dtype=float)
+    others = area.sum() - area
+    errors = np.divide(1 - right, others, out=np.zeros_like(right), where=others > 0)  # one class only: none to confuse
+    shares = np.outer(errors, area)
     np.fill_diagonal(shares, right)
-    return pd.DataFrame(shares, index=accuracy.index, columns=accuracy.index)
+    return pd.DataFrame(shares.round(12), index=accuracy.index, columns=accuracy.index)
 
 
 def _with_errors(strata: pd.DataFrame, accuracy: pd.Series | None, frame: Frame) -> pd.DataFrame:
@@ -186,7 +189,7 @@ def _expected(frame: Frame, strata: pd.DataFrame, accuracy: pd.Series | None, gu
     whole = float(frame.sizes.sum())
     shares: dict[tuple[str, Any], pd.Series] = {("overall", None): accuracy}
     if frame.kind == "map classes":
-        shares |= {("area", name): column for name, column in confused(accuracy).items()}
+        shares |= {("area", name): column for name, column in confused(accuracy, frame.sizes).items()}
     if guess.shares is not None:
         shares[("area", guess.target_class)] = pd.Series(guess.shares)
     rows = []
