@@ -198,6 +198,15 @@ def test_polygons_as_strata_in_any_crs(cover, crs) -> None:
     assert sample.design.strata["pixels"].sum() == (cover.values != 255).sum()
 
 
+def test_a_class_of_the_map_in_strata_that_are_others(cover) -> None:
+    parts = {"strata": zones(cover), "strata_field": "name", "target_class": "Straße", "target_se": 5e4}
+    with pytest.raises(OptionError, match="needs a guess of its share of each stratum"):
+        draw_sample(cover, **parts)
+    plan = draw_sample(cover, **parts, class_shares={"west": 0.2, "east": 0.3}).design
+    row = plan.expected[plan.expected["class"] == "Straße"].iloc[0]
+    assert row["se"] == pytest.approx(5e4, rel=0.02)
+
+
 def test_strata_at_fault(cover) -> None:
     parts = zones(cover)
     with pytest.raises(OptionError, match="the columns name, but not 'district'"):
