@@ -625,6 +625,11 @@ def test_assess_says_what_is_wrong_with_a_map(files, tmp_path, capsys) -> None:
     ):
         assert said in fails(capsys, "assess", raster, done, *options, code=2)
     assert "is not there" in fails(capsys, "assess", raster, tmp_path / "none.gpkg", code=2)
+    census = (raster, tmp_path / "truth.tif")
+    assert "for points and polygons" in fails(capsys, "assess", *census, "--reference-column", "class", code=2)
+    assert "design: for a sample of points" in fails(
+        capsys, "assess", *census, "--design", tmp_path / "done_design.json", code=2
+    )
     bare = write_raster(tmp_path / "bare.tif", np.ones((9, 9), np.uint8), crs=None)
     assert "give it with --crs" in fails(capsys, "assess", bare, done)
     cover = geoseg.open_class_map(raster)
