@@ -93,6 +93,10 @@ def assess(
 
     if is_raster(judged):
         _refuse(ctx, _OF_OBJECTS, f"for polygons of objects, but {judged} is a class map")
+        if is_raster(reference):
+            _refuse(
+                ctx, ("reference_column", "reference_layer"), f"for points and polygons, but {reference} is a raster"
+            )
         assess_raster(
             judged,
             reference,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import geopandas as gpd
@@ -121,7 +122,10 @@ def test_a_new_map_is_judged_by_the_sample_of_an_old_one(made) -> None:
     found = assess_map(perfect, done, design=sample.design)
     assert found.accuracy.overall["estimate"] == 1
     assert found.strata["stratum"].tolist() == ["forest", "field", "water"]
+    assert "classes of the map that the sample was drawn from" in found.methods
+    assert "Card" not in found.methods
     old = assess_map(cover, done, design=sample.design)
+    assert "with the map's classes as strata (Card 1982" in old.methods
     pd.testing.assert_frame_equal(found.accuracy.areas, old.accuracy.areas)  # what is there does not depend on the map
 
 
@@ -137,6 +141,22 @@ def test_strata_by_hand_are_those_of_the_design(made) -> None:
     assert "Card" not in by_hand.methods
     with pytest.raises(OptionError, match="Leave one out"):
         assess_map(cover, done, design=sample.design, strata=old)
+
+
+def test_polygons_as_strata_of_points(made) -> None:
+    cover, true, _, _ = made
+    left, bottom, right, top = geobox_of(cover).extent.boundingbox.bbox
+    halves = [shapely.box(left, bottom, left + 704, top), shapely.box(left + 704, bottom, right - 200, top)]
+    zones = gpd.GeoDataFrame({"name": ["west", "east"]}, geometry=halves, crs="EPSG:32632").to_crs("EPSG:4326")
+    sample = draw_sample(cover, 200, strata=zones, strata_field="name")
+    done = interpreted(sample, true, cover)
+    by_design = assess_map(cover, done, design=sample.design)
+    beyond = gpd.GeoDataFrame({"reference": ["water"]}, geometry=[shapely.Point(right - 55, top - 55)], crs=done.crs)
+    by_hand = assess_map(cover, pd.concat([done, beyond]), strata=zones, strata_field="name")
+    np.testing.assert_allclose(by_hand.accuracy.table["estimate"], by_design.accuracy.table["estimate"])
+    assert by_hand.left_out["outside_map_or_strata"] + by_hand.left_out["without_data_in_map_or_strata"] == 1
+    assert any("lie in no stratum" in note for note in by_hand.notes)
+    assert "zones (polygons)" in by_hand.methods
 
 
 def test_a_simple_sample_can_be_stratified_afterwards(made) -> None:
@@ -186,7 +206,7 @@ def test_what_is_empty_or_outside_is_left_out_and_counted(made) -> None:
         "without_a_reference": 8,
         "without_a_place": 1,
         "outside_the_map": outside,
-        "where_the_map_has_no_data": nodata,
+        "without_data_in_the_map": nodata,
     }
     assert found.strata["units"].sum() == 240 - 9 - outside - nodata
     assert "8 had no reference class" in found.methods
@@ -254,6 +274,7 @@ def test_a_crosswalk_joins_classes_of_the_map(made) -> None:
     assert found.areas["area_ha"].iloc[0] == pytest.approx(single.areas["area_ha"].iloc[:2].sum())
     table = pd.DataFrame({"from": list(land), "to": list(land.values())})
     again = assess_map(cover, done, design=sample.design, crosswalk=table)
+    assert "common names: forest to land, field to land" in again.methods
     pd.testing.assert_frame_equal(again.accuracy.table, found.accuracy.table)
 
 
@@ -267,6 +288,8 @@ def test_a_stratum_with_too_few_units_is_named_and_can_be_merged(made, left) -> 
     found = assess_map(cover, few, design=sample.design, merge_strata={"water": "field"})
     assert found.strata["stratum"].tolist() == ["forest", "field"]
     assert found.strata["area_m2"].sum() == pytest.approx(geoseg.class_areas(cover)["area_m2"].sum())
+    assert "merged, as if they were alike: water with field" in found.methods
+    assert f"rest on {len(few)} of these units" in found.methods
     with pytest.raises(OptionError, match="'watr' is none"):
         assess_map(cover, few, design=sample.design, merge_strata={"watr": "field"})
 
@@ -602,6 +625,11 @@ def test_assess_says_what_is_wrong_with_a_map(files, tmp_path, capsys) -> None:
     ):
         assert said in fails(capsys, "assess", raster, done, *options, code=2)
     assert "is not there" in fails(capsys, "assess", raster, tmp_path / "none.gpkg", code=2)
+    census = (raster, tmp_path / "truth.tif")
+    assert "for points and polygons" in fails(capsys, "assess", *census, "--reference-column", "class", code=2)
+    assert "design: for a sample of points" in fails(
+        capsys, "assess", *census, "--design", tmp_path / "done_design.json", code=2
+    )
     bare = write_raster(tmp_path / "bare.tif", np.ones((9, 9), np.uint8), crs=None)
     assert "give it with --crs" in fails(capsys, "assess", bare, done)
     cover = geoseg.open_class_map(raster)
@@ -611,6 +639,16 @@ def test_assess_says_what_is_wrong_with_a_map(files, tmp_path, capsys) -> None:
     values, valid = values_at(geoseg.open_class_map(raster), np.array([-1]), np.array([-1]))
     assert not valid.any()
     assert len(values) == 1
+
+
+def test_the_example_of_the_page_runs(files, tmp_path, monkeypatch, capsys) -> None:
+    page = (Path(__file__).parents[1] / "docs/sample.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(.*?)```", page, re.S)
+    monkeypatch.chdir(tmp_path)
+    files[1].replace("sample.gpkg")
+    Path("done_design.json").replace("sample_design.json")
+    exec(compile(example, "docs/sample.md", "exec"), {})
+    assert "stratified random sample of 200 pixels" in capsys.readouterr().out
 
 
 # ---- real maps ----

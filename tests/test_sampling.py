@@ -6,16 +6,19 @@ import json
 import os
 import sqlite3
 import subprocess
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import shapely
 import xarray as xr
+from dask.array.core import normalize_chunks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from maps import GEOGRAPHIC, LEGEND, ROTATED, UTM, grid, patchy, write_raster
@@ -193,6 +196,15 @@ def test_polygons_as_strata_in_any_crs(cover, crs) -> None:
     _, cols = pixels_at(sample.units.geometry, cover)
     assert [("west" if col < 100 else "east") for col in cols] == list(sample.design.units["stratum"])
     assert sample.design.strata["pixels"].sum() == (cover.values != 255).sum()
+
+
+def test_a_class_of_the_map_in_strata_that_are_others(cover) -> None:
+    parts = {"strata": zones(cover), "strata_field": "name", "target_class": "Straße", "target_se": 5e4}
+    with pytest.raises(OptionError, match="needs a guess of its share of each stratum"):
+        draw_sample(cover, **parts)
+    plan = draw_sample(cover, **parts, class_shares={"west": 0.2, "east": 0.3}).design
+    row = plan.expected[plan.expected["class"] == "Straße"].iloc[0]
+    assert row["se"] == pytest.approx(5e4, rel=0.02)
 
 
 def test_strata_at_fault(cover) -> None:
@@ -427,3 +439,26 @@ def test_qgis_offers_the_classes_as_a_drop_down(raster, tmp_path, units) -> None
 def test_classes_without_a_legend_have_names(tmp_path) -> None:
     cover = class_map(np.tile(np.array([4, 9], np.uint8), (10, 5)), grid((10, 10)), [])
     assert draw_sample(cover, 10).classes == ("class 4", "class 9")
+
+
+def test_memory_does_not_grow_with_the_height_of_the_map() -> None:
+    def peak(height: int) -> int:
+        chunks = (normalize_chunks(250, (height,))[0], (400,))
+        values = dask.array.map_blocks(striped, chunks=chunks, dtype=np.uint8, meta=np.empty((0, 0), np.uint8))
+        cover = class_map(values, grid((height, 400)), LEGEND)
+        tracemalloc.start()
+        try:
+            draw_sample(cover, 200)
+            draw_sample(cover, 200, design="systematic")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(500)  # what is made once
+    assert peak(3_000) - peak(600) < 0.3 * 2_400 * 400  # bytes: what the map itself keeps of its rows and chunks
+
+
+def striped(block_info=None) -> np.ndarray:
+    (top, bottom), _ = block_info[None]["array-location"]
+    lines = np.array([0, 1, 3, 7], np.uint8)[np.arange(top, bottom)[:, None] // 9 % 4]
+    return np.broadcast_to(lines, (bottom - top, 400))

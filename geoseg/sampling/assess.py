@@ -154,6 +154,7 @@ def assess_map(
                 reference,
                 column=reference_column,
                 naming=naming,
+                counted=counted,
                 design=design,
                 strata=strata,
                 strata_field=strata_field,
@@ -179,7 +180,7 @@ def assess_map(
         found.left_out,
         _notes(found, areas, naming),
         settings,
-        methods_text(found, kind, areas, design=design, grid=geobox_of(class_map)),
+        methods_text(found, kind, areas, design=design, crosswalk=naming.rules, grid=geobox_of(class_map)),
     )
 
 

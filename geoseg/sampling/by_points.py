@@ -30,6 +30,7 @@ def assess_points(
     *,
     column: str,
     naming: Naming,
+    counted: pd.DataFrame,
     design: SampleDesign | None,
     strata: Strata | None,
     strata_field: str | None,
@@ -40,11 +41,12 @@ def assess_points(
     """See `geoseg.assess_map`."""
     _check_options(design, strata, post_stratify)
     filled, left_out = labelled(reference, column)
-    frame = frame_of(class_map, strata, strata_field=strata_field)
+    frame = frame_of(class_map, strata, strata_field=strata_field, counted=counted)
     rows, cols = pixels_at(_places(filled), frame.classes)
     values, valid = values_at(frame.classes, rows, cols)
-    left_out["outside_the_map"] = int((rows < 0).sum())
-    left_out["where_the_map_has_no_data"] = int(((rows >= 0) & ~valid).sum())
+    what = "the_map" if strata is None else "map_or_strata"
+    left_out[f"outside_{what}"] = int((rows < 0).sum())
+    left_out[f"without_data_in_{what}"] = int(((rows >= 0) & ~valid).sum())
     if not valid.any():
         raise OptionError(
             f"Map and reference overlap, but of {len(filled)} points with a class none lies in a pixel with a class. "
@@ -84,6 +86,8 @@ def assess_points(
     facts = {
         "design": "given" if design is None else design.settings["design"],
         "strata": frame.kind if design is None or post_stratify else design.settings["strata"],
+        "strata_are_its_classes": bool((units["stratum"] == units["map"]).all()),
+        "merged": dict(merge_strata),
         "finite_population_correction": held is not None,
         "units": len(units),
     }

@@ -70,7 +70,13 @@ class Frame:
         return np.where(self.values[found] == strip, self.numbers[found], np.int16(-1))
 
 
-def frame_of(class_map: xr.DataArray, strata: Strata | None = None, *, strata_field: str | None = None) -> Frame:
+def frame_of(
+    class_map: xr.DataArray,
+    strata: Strata | None = None,
+    *,
+    strata_field: str | None = None,
+    counted: pd.DataFrame | None = None,
+) -> Frame:
     """The pixels of a map, parted into strata. The map is read once, strip by strip.
 
     Parameters
@@ -82,6 +88,8 @@ def frame_of(class_map: xr.DataArray, strata: Strata | None = None, *, strata_fi
         belongs to that in which its centre lies. None = the map's own classes.
     strata_field
         The column with the polygons' names; polygons of one name are one stratum. None = each is one, by its number.
+    counted
+        What `geoseg.class_areas` gives for the map, where it is known already.
 
     Raises
     ------
@@ -95,8 +103,8 @@ def frame_of(class_map: xr.DataArray, strata: Strata | None = None, *, strata_fi
         raise OptionError(
             f"--strata-field names a column of polygons, but {strata_field!r} is given without polygons. Leave it out."
         )
+    counted = class_areas(class_map) if counted is None else counted
     if strata is None:
-        counted = class_areas(class_map)
         return _framed(class_map, class_map, counted, kind="map classes")
     kind = "zones" if isinstance(strata, gpd.GeoDataFrame) else "raster"
     over = zone_map(strata, geobox_of(class_map), field=strata_field) if kind == "zones" else strata
@@ -104,9 +112,8 @@ def frame_of(class_map: xr.DataArray, strata: Strata | None = None, *, strata_fi
         parts, classes = align(over, class_map)
     except SceneError as error:
         raise SceneError(f"The strata cannot be laid over the map. {error}") from error
-    whole = class_areas(class_map)["area_m2"].sum()
     framed = _framed(classes, parts, class_areas(parts), kind=kind)
-    return replace(framed, outside_m2=max(0.0, float(whole - framed.table["area_m2"].sum())))
+    return replace(framed, outside_m2=max(0.0, float(counted["area_m2"].sum() - framed.table["area_m2"].sum())))
 
 
 def _framed(classes: xr.DataArray, strata: xr.DataArray, counted: pd.DataFrame, *, kind: str) -> Frame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 import pyproj
 from odc.geo.geobox import GeoBox
@@ -28,18 +30,29 @@ _SOURCES = {
     "are different from the map classes. International Journal of Remote Sensing 35, 4923-4939.",
 }
 _WHAT = {"map classes": "the classes of the map", "raster": "the classes of another map", "zones": "zones (polygons)"}
+_SAMPLED = " that the sample was drawn from"
 _LEFT = {
     "without_a_reference": "had no reference class",
     "without_a_place": "had no geometry",
     "outside_the_map": "lay outside of the map",
-    "where_the_map_has_no_data": "lay where the map has no data",
+    "outside_map_or_strata": "lay outside of the map or the strata",
+    "without_data_in_the_map": "lay where the map has no data",
+    "without_data_in_map_or_strata": "lay where the map or the strata have no data",
     "missing_from_the_file": "of those drawn were missing from the reference",
     "without_a_pixel_of_the_map": "held no centre of a pixel with a class",
     "pixels_where_the_map_has_no_data": "pixels in polygons had no class in the map",
 }
 
 
-def methods_text(found: Found, kind: str, areas: pd.DataFrame, *, design: SampleDesign | None, grid: GeoBox) -> str:
+def methods_text(
+    found: Found,
+    kind: str,
+    areas: pd.DataFrame,
+    *,
+    design: SampleDesign | None,
+    crosswalk: Mapping[str, str],
+    grid: GeoBox,
+) -> str:
     """The text: how the reference was drawn, how the figures were estimated, and the sources.
 
     Parameters
@@ -52,6 +65,8 @@ def methods_text(found: Found, kind: str, areas: pd.DataFrame, *, design: Sample
         A row for each class.
     design
         How units were drawn, where that is known.
+    crosswalk
+        What classes were renamed to.
     grid
         That of the map.
     """
@@ -62,13 +77,16 @@ def methods_text(found: Found, kind: str, areas: pd.DataFrame, *, design: Sample
         f"All areas are true areas on the ellipsoid, whatever the map's coordinate reference system "
         f"({':'.join(code) if code else crs.name}); proportions are of area."
     )
+    if crosswalk:
+        joined = ", ".join(f"{name} to {to}" for name, to in crosswalk.items() if name != to)
+        parts.append(f"Classes were given common names: {joined}." if joined else "")
     parts += [_left_out(found), _results(found, areas), f"Figures were computed with geoseg {__version__}."]
     text = " ".join(part for part in parts if part)
     return f"{text}\n\nReferences\n" + "".join(f"\n{_SOURCES[name]}" for name in _SOURCES if name in text) + "\n"
 
 
 def _of_points(found: Found, design: SampleDesign | None) -> list[str]:
-    facts, strata = found.facts, found.strata
+    facts = found.facts
     count = facts["units"]
     if design is None:
         drawn = (
@@ -77,14 +95,16 @@ def _of_points(found: Found, design: SampleDesign | None) -> list[str]:
         )
     elif facts["design"] == "stratified":
         drawn = (
-            f"The map was compared with a stratified random sample of {count:,} pixels. The {len(strata)} strata were "
-            f"{_WHAT[facts['strata']]}; in each, {_range(strata['units'])} units were drawn without replacement."
+            f"The map was compared with a stratified random sample of {len(design.units):,} pixels, drawn without "
+            f"replacement. The {len(design.strata)} strata were {_WHAT[facts['strata']]}"
+            f"{_SAMPLED if facts['strata'] == 'map classes' and not facts['strata_are_its_classes'] else ''}; in each, "
+            f"{_range(design.strata['units'])} units were drawn."
         )
     else:
         how = (
             "a systematic sample (a grid with a random start)" if facts["design"] == "systematic" else "a random sample"
         )
-        drawn = f"The map was compared with {how} of {count:,} pixels."
+        drawn = f"The map was compared with {how} of {len(design.units):,} pixels."
         if facts["strata"] != "whole map":
             drawn += f" It was poststratified by {_WHAT[facts['strata']]}."
     parts = [drawn]
@@ -95,10 +115,17 @@ def _of_points(found: Found, design: SampleDesign | None) -> list[str]:
             f"{design.settings.get('seed')}."
         )
         parts.append("The layer for the interpreters did not hold the classes of the map.")
-    estimators = {
-        "map classes": "the stratified estimators with the map's classes as strata (Card 1982; Olofsson et al. 2014)",
-        "whole map": "the estimators of a simple random sample (Cochran 1977)",
-    }.get(facts["strata"], "the stratified estimators for strata that are not the map's classes (Stehman 2014)")
+        if count < len(design.units):
+            parts.append(f"The estimates rest on {count:,} of these units.")
+    if facts["merged"]:
+        merged = ", ".join(f"{name} with {other}" for name, other in facts["merged"].items())
+        parts.append(f"Strata with too few units were merged, as if they were alike: {merged}.")
+    if facts["strata_are_its_classes"]:
+        estimators = "the stratified estimators with the map's classes as strata (Card 1982; Olofsson et al. 2014)"
+    elif facts["strata"] == "whole map":
+        estimators = "the estimators of a simple random sample (Cochran 1977)"
+    else:
+        estimators = "the stratified estimators for strata that are not the map's classes (Stehman 2014)"
     parts.append(
         f"Accuracies and areas were estimated by {estimators}, strata being weighted by their true area; user's and "
         "producer's accuracy, F1 and intersection over union are ratios of two estimated totals, with the approximate "

@@ -115,8 +115,8 @@ def pick_systematic(frame: Frame, n: int, seed: int) -> pd.DataFrame:
             cols = np.searchsorted(edges, places, side="right") - 1
             strata = frame.numbered(strip[row - row0])[cols]
             there = strata >= 0
-            parts.append(pd.DataFrame({"row": row, "col": cols[there], "stratum": strata[there]}))
-    chosen = pd.concat(parts, ignore_index=True)
+            parts.append(np.stack([np.full(there.sum(), row), cols[there], strata[there]]))
+    chosen = pd.DataFrame(np.concatenate(parts, axis=1).T, columns=["row", "col", "stratum"])
     if len(chosen) < 2:
         raise OptionError(f"A sample has two units or more, but a grid for {n} meets {len(chosen)}. Take more.")
     return chosen
@@ -138,7 +138,7 @@ def _candidates(frame: Frame, units: np.ndarray, seed: np.uint64, slack: np.ndar
             if number <= room:
                 break
             room = 2 * number
-        parts.append(pd.DataFrame(places[:, :number].T, columns=["row", "col", "stratum"]).assign(rank=ranks[:number]))
+        parts.append((places[:, :number].copy(), ranks[:number].copy()))
     certain = largest * shares
     if (certain > _CERTAIN).any():
         at = int(np.argmax(certain))
@@ -147,7 +147,9 @@ def _candidates(frame: Frame, units: np.ndarray, seed: np.uint64, slack: np.ndar
             f"Pixels are drawn in proportion to their area, but with {wanted} units the largest pixel of {name!r} "
             f"would be drawn more than once. Take at most {int(wanted / certain[at])} there."
         )
-    return pd.concat(parts, ignore_index=True)
+    found = np.concatenate([part for part, _ in parts], axis=1)
+    listed = pd.DataFrame(found.T, columns=["row", "col", "stratum"])
+    return listed.assign(rank=np.concatenate([part for _, part in parts]))
 
 
 @njit(nogil=True, cache=True)

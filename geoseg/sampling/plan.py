@@ -28,8 +28,8 @@ class Guess:
     target_class: str | None = None
     """The class whose area is wanted; None = overall accuracy is."""
     shares: Mapping[Any, float] | None = None
-    """How much of each stratum is of the target class, 0..1. None = what `accuracy` says of it: errors are spread
-    evenly over the other classes."""
+    """How much of each stratum is of the target class, 0..1. None = what `accuracy` says of it: errors are
+    spread over the other classes in proportion to their area."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def planned(
     -------
     strata, expected
         ``stratum, pixels, area_m2, units, expected_accuracy, expected_se``; and ``measure, class, expected, se``
-        (overall accuracy, and the area of every class in m²). Empty where nothing can be guessed.
+        (overall accuracy; and the area of each class, m², where something is guessed of it).
 
     Raises
     ------
@@ -89,8 +89,8 @@ def planned(
         needed = sample_size_for_accuracy if guess.target_class is None else sample_size_for_area
         if shares is None:
             raise OptionError(
-                "A sample for a standard error needs a guess for each stratum, but strata that are not the map's "
-                "classes have none. Give --expected-accuracy by stratum, or --class-share with --target-class."
+                f"A sample for the area of {guess.target_class!r} needs a guess of its share of each stratum, but "
+                "strata that are not the map's classes have none. Give --class-share (class_shares)."
             )
         n = max(2, needed(frame.sizes, shares, target_se=goal.target_se, rule=rule))
     if n > frame.pixels.sum():
@@ -104,8 +104,8 @@ def planned(
     return _with_errors(strata, accuracy, frame), _expected(frame, strata, accuracy, guess)
 
 
-def _accuracies(frame: Frame, guess: Guess) -> pd.Series | None:
-    """By stratum, how much of it is right; None where nothing is said of strata that are not the map's classes."""
+def _accuracies(frame: Frame, guess: Guess) -> pd.Series:
+    """By stratum, how much of it is right."""
     names = list(frame.table["stratum"])
     given = guess.accuracy
     if not isinstance(given, Mapping):
@@ -131,8 +131,8 @@ def _check_names(given: Mapping[Any, float], names: list[str], option: str) -> N
             raise OptionError(f"{option} is between 0 and 1, but that of {name!r} is {share}. Give 0.9 for 90 %.")
 
 
-def _target_shares(frame: Frame, guess: Guess, accuracy: pd.Series | None) -> pd.Series | None:
-    """By stratum, the share on which the sample's size and its allocation depend."""
+def _target_shares(frame: Frame, guess: Guess, accuracy: pd.Series) -> pd.Series | None:
+    """By stratum, the share on which the sample's size and its allocation depend; None where nobody can guess it."""
     names = list(frame.table["stratum"])
     if guess.target_class is None:
         if guess.shares is not None:
@@ -150,25 +150,26 @@ def _target_shares(frame: Frame, guess: Guess, accuracy: pd.Series | None) -> pd
         raise OptionError(
             f"--target-class is a class of the map, but {guess.target_class!r} is none; they are {', '.join(names)}."
         )
-    return None if accuracy is None else confused(accuracy)[guess.target_class]
+    return confused(accuracy, frame.sizes)[guess.target_class]
 
 
-def confused(accuracy: pd.Series) -> pd.DataFrame:
-    """(map class, reference class) How much of each map class is of each class, with errors spread evenly.
+def confused(accuracy: pd.Series, sizes: pd.Series) -> pd.DataFrame:
+    """(map class, reference class) How much of each map class is of each class, with errors in proportion to the area
+    of the other classes.
 
-    >>> confused(pd.Series({"a": 0.9, "b": 0.8, "c": 1.0})).round(2).to_numpy().tolist()
-    [[0.9, 0.05, 0.05], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]]
+    >>> confused(pd.Series({"a": 0.9, "b": 0.8, "c": 1.0}), pd.Series({"a": 10, "b": 30, "c": 10})).to_numpy().tolist()
+    [[0.9, 0.075, 0.025], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]]
     """
-    right, count = accuracy.to_numpy(), len(accuracy)
-    shares = np.repeat(((1 - right) / max(1, count - 1))[:, None], count, axis=1)
+    right, area = accuracy.to_numpy(), sizes.to_numpy(dtype=float)
+    others = area.sum() - area
+    errors = np.divide(1 - right, others, out=np.zeros_like(right), where=others > 0)  # one class only: none to confuse
+    shares = np.outer(errors, area)
     np.fill_diagonal(shares, right)
-    return pd.DataFrame(shares, index=accuracy.index, columns=accuracy.index)
+    return pd.DataFrame(shares.round(12), index=accuracy.index, columns=accuracy.index)
 
 
-def _with_errors(strata: pd.DataFrame, accuracy: pd.Series | None, frame: Frame) -> pd.DataFrame:
+def _with_errors(strata: pd.DataFrame, accuracy: pd.Series, frame: Frame) -> pd.DataFrame:
     """With the standard error to be expected of how much of each stratum is right."""
-    if accuracy is None:
-        return strata.assign(expected_accuracy=np.nan, expected_se=np.nan)
     if len(strata) == 1 and strata["stratum"].iloc[0] == WHOLE:
         share = float((accuracy * frame.sizes).sum() / frame.sizes.sum())
         accuracy = pd.Series({WHOLE: share})
@@ -177,16 +178,13 @@ def _with_errors(strata: pd.DataFrame, accuracy: pd.Series | None, frame: Frame)
     return strata.assign(expected_accuracy=p, expected_se=np.sqrt(p * (1 - p) / np.maximum(n, 1)))
 
 
-def _expected(frame: Frame, strata: pd.DataFrame, accuracy: pd.Series | None, guess: Guess) -> pd.DataFrame:
+def _expected(frame: Frame, strata: pd.DataFrame, accuracy: pd.Series, guess: Guess) -> pd.DataFrame:
     """Overall accuracy, and the area of each class where the guess says what it is."""
-    columns = ["measure", "class", "expected", "se"]
-    if accuracy is None:
-        return pd.DataFrame(columns=columns)
     weight = frame.sizes / frame.sizes.sum()
     whole = float(frame.sizes.sum())
     shares: dict[tuple[str, Any], pd.Series] = {("overall", None): accuracy}
     if frame.kind == "map classes":
-        shares |= {("area", name): column for name, column in confused(accuracy).items()}
+        shares |= {("area", name): column for name, column in confused(accuracy, frame.sizes).items()}
     if guess.shares is not None:
         shares[("area", guess.target_class)] = pd.Series(guess.shares)
     rows = []
@@ -202,4 +200,4 @@ def _expected(frame: Frame, strata: pd.DataFrame, accuracy: pd.Series | None, gu
             se = float(np.sqrt(mean * (1 - mean) / strata["units"].sum()))
         unit = whole if measure == "area" else 1.0
         rows.append((measure, name, mean * unit, se * unit))
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["measure", "class", "expected", "se"])

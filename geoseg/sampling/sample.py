@@ -86,7 +86,7 @@ def draw_sample(
         A guess of how much of each map class is right, 0..1; one number, or one for each class.
     class_shares
         A guess of how much of each stratum is of `target_class`, 0..1. None = it follows from `expected_accuracy`, with
-        errors spread evenly over the other classes.
+        errors spread over the other classes in proportion to their area.
     strata, strata_field
         What parts the map: another class map, or polygons and the column with their names (see
         `geoseg.sampling.frame_of`). None = its own classes.

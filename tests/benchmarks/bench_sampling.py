@@ -1,4 +1,4 @@
-"""Time and memory of drawing a sample from, and assessing, maps that are made as they are read.
+"""Time and memory of drawing a sample and assessing, beside the count of areas; maps are made as they are read.
 
     python tests/benchmarks/bench_sampling.py [side in pixels, ...]
 
@@ -24,6 +24,7 @@ def block(block_info: dict | None = None) -> np.ndarray:
 
 
 def measure(side: int) -> None:
+    from geoseg.areas import class_areas
     from geoseg.classes import ClassInfo
     from geoseg.classmap import class_map
     from geoseg.export import peak_memory_bytes
@@ -34,6 +35,8 @@ def measure(side: int) -> None:
     grid = GeoBox.from_bbox((0, 0, 40, 40), "EPSG:4326", shape=(side, side))
     cover = class_map(values, grid, [ClassInfo(at, f"class {at}") for at in range(4)])
     draw_sample(cover[:600, :600], 50)  # compiled
+    start = time.perf_counter()
+    class_areas(cover)
     begin = time.perf_counter()
     sample = draw_sample(cover, 1000, at_least=100)
     drawn = time.perf_counter()
@@ -41,7 +44,8 @@ def measure(side: int) -> None:
     assess_map(cover, done, design=sample.design)
     end = time.perf_counter()
     peak = peak_memory_bytes() / 2**20
-    print(f"{side} × {side} px: draw {drawn - begin:.1f} s, assess {end - drawn:.1f} s, peak {peak:.0f} MiB")
+    told = f"class_areas {begin - start:.1f} s, draw {drawn - begin:.1f} s, assess {end - drawn:.1f} s"
+    print(f"{side} × {side} px: {told}, peak {peak:.0f} MiB")
 
 
 if __name__ == "__main__":

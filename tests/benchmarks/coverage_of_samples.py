@@ -56,7 +56,7 @@ def with_equal_pixels(mapped: np.ndarray, true: np.ndarray, seed: int, areas: pd
     return bool(row["lower"] <= areas["forest"] / areas.sum() <= row["upper"])
 
 
-def of_polygons(samples: int) -> None:
+def of_polygons(samples: int, number: int) -> None:
     mapped, true = clustered()
     cover = cover_of(mapped)
     every = blocks(cover, true)
@@ -64,14 +64,14 @@ def of_polygons(samples: int) -> None:
     areas, right = true_areas(true, cover) / 1e4, (mapped == true).mean()
     inside, alone, effects = [], [], []
     for seed in range(samples):
-        drawn: gpd.GeoDataFrame = every.sample(90, replace=True, random_state=seed)
+        drawn: gpd.GeoDataFrame = every.sample(number, replace=True, random_state=seed)
         found = assess_map(cover, drawn)
         whole, effect = found.accuracy.overall, found.accuracy.design_effect
         low, high = (found.areas.set_index("class_name")[side] for side in ("lower_ha", "upper_ha"))
         inside.append([whole["lower"] <= right <= whole["upper"], *(low <= areas) & (areas <= high)])
         alone.append(abs(whole["estimate"] - right) <= 1.96 * whole["se"] / np.sqrt(effect))
         effects.append(effect)
-    print(f"polygons: {samples} samples of 90 polygons of 25 pixels; mean design effect {np.mean(effects):.1f}")
+    print(f"polygons: {samples} samples of {number} polygons of 25 pixels; mean design effect {np.mean(effects):.1f}")
     print(f"  intervals hold overall accuracy, forest, field, water: {np.mean(inside, axis=0).round(3).tolist()}")
     print(f"  as if pixels had been drawn one by one, overall accuracy: {np.mean(alone):.3f}")
 
@@ -80,4 +80,5 @@ if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     of_points("UTM", count)
     of_points("degrees", count)
-    of_polygons(count)
+    of_polygons(count, 90)
+    of_polygons(count, 200)
