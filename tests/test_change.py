@@ -525,3 +525,19 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path, monkeypatch) -> N
     assert (place["matrix"]["area_m2"] > 0).any()
     assert len(place["patches"]) > 0
     assert (tmp_path / "change.tif").exists()
+
+
+def test_a_value_may_be_another_class_at_each_date_where_the_crosswalk_says_the_date() -> None:
+    on = GeoBox.from_bbox((500_000, 0, 500_020, 10), "EPSG:32632", resolution=10)
+    before = class_map(np.array([[1, 2]], np.uint8), on, [ClassInfo(1, "conifers"), ClassInfo(2, "lake")])
+    after = class_map(np.array([[2, 1]], np.uint8), on, [ClassInfo(2, "woods"), ClassInfo(1, "pond")])
+    rules = {"before": {1: "forest", 2: "water"}, "after": {2: "forest", 1: "water"}}
+    for crosswalk in (rules, pd.DataFrame([(d, k, v) for d, part in rules.items() for k, v in part.items()],
+                                          columns=["date", "from", "to"])):  # fmt: skip
+        matrix = transition_matrix(before, after, crosswalk=crosswalk)
+        assert matrix[matrix["pixels"] > 0][["from_name", "to_name"]].values.tolist() == [
+            ["water", "water"],
+            ["forest", "forest"],
+        ]
+    with pytest.raises(OptionError, match="is conifers and pond"):
+        transition_matrix(before, after, crosswalk={1: "forest"})

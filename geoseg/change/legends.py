@@ -66,8 +66,8 @@ def legends_of(maps: Sequence[xr.DataArray], crosswalk: Crosswalk | None) -> Leg
         that is not there, or a value that is one class in one map and another one in another.
     """
     own = tuple(class_names(da) for da in maps)
-    rules = _rules(crosswalk, len(maps))
-    _check_rules(rules, own)
+    rules, undated = _rules(crosswalk, len(maps))
+    _check_rules(rules, undated, own)
     names = tuple(dict(part) for part in own)
     named = set()
     for date, part in enumerate(rules):
@@ -88,10 +88,10 @@ def legends_of(maps: Sequence[xr.DataArray], crosswalk: Crosswalk | None) -> Leg
     return Legends(names, _by_value(values), colors, spare)
 
 
-def _rules(crosswalk: Crosswalk | None, count: int) -> tuple[dict[Any, Any], ...]:
-    """What the crosswalk says of each map."""
+def _rules(crosswalk: Crosswalk | None, count: int) -> tuple[tuple[dict[Any, Any], ...], set[Any]]:
+    """What the crosswalk says of each map; and the classes of which it says the same for all, without a date."""
     if crosswalk is None:
-        return tuple({} for _ in range(count))
+        return tuple({} for _ in range(count)), set()
     if isinstance(crosswalk, pd.DataFrame):
         if not {"from", "to"} <= set(crosswalk.columns):
             raise OptionError(
@@ -109,13 +109,16 @@ def _rules(crosswalk: Crosswalk | None, count: int) -> tuple[dict[Any, Any], ...
     else:
         rows = [(None, key, to) for key, to in crosswalk.items()]
     rules: tuple[dict[Any, Any], ...] = tuple({} for _ in range(count))
+    undated = set()
     for date, key, to in rows:
         if pd.isna(key) or pd.isna(to):
             raise OptionError(f"A crosswalk says from which class to which, but has {key!r} → {to!r}. Fill the gap.")
         for number in _maps_of(date, count):
             if rules[number].setdefault(key, to) != to:
                 raise OptionError(f"A class becomes one class, but {key!r} stands twice in the crosswalk.")
-    return rules
+        if date is None or pd.isna(date):
+            undated.add(key)
+    return rules, undated
 
 
 def _maps_of(date: Any, count: int) -> range:
@@ -128,7 +131,7 @@ def _maps_of(date: Any, count: int) -> range:
     return range(number - 1, number)
 
 
-def _check_rules(rules: tuple[dict[Any, Any], ...], own: tuple[dict[int, str], ...]) -> None:
+def _check_rules(rules: tuple[dict[Any, Any], ...], undated: set[Any], own: tuple[dict[int, str], ...]) -> None:
     for key in {key: None for part in rules for key in part}:
         dates = [date for date, part in enumerate(rules) if key in part]
         if all(_value_in(own[date], key) is None for date in dates):
@@ -137,7 +140,7 @@ def _check_rules(rules: tuple[dict[Any, Any], ...], own: tuple[dict[int, str], .
                 f"A crosswalk names classes of the maps, but {key!r} is none; they are {', '.join(known) or 'unnamed'}."
             )
         found = {own[date].get(value) for date in dates if (value := _value_in(own[date], key)) in own[date]}
-        if len(found) > 1:
+        if key in undated and len(found) > 1:
             raise OptionError(
                 f"A class of the crosswalk is one class, but {key!r} is {' and '.join(sorted(map(str, found)))}. "
                 "Give its name, or say the date: {'before': {...}, 'after': {...}}."
