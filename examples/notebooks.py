@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("map_builtin", "few_labels", "train_own_polygons", "bring_onnx", "torchgeo_fields")
+SCRIPTS = ("map_builtin", "publish_numbers", "few_labels", "train_own_polygons", "bring_onnx", "torchgeo_fields")
 
 
 def notebook_of(script: str) -> str:
