@@ -131,4 +131,4 @@ def _floor(places: np.ndarray, size: int) -> np.ndarray:
 
 def _extent(grid: GeoBox) -> str:
     left, bottom, right, top = grid.extent.boundingbox.bbox
-    return f"{left:.8g}, {bottom:.8g} to {right:.8g}, {top:.8g} in {grid.crs}"
+    return f"{left:.8g}, {bottom:.8g} to {right:.8g}, {top:.8g} in {grid.crs.proj.name}"  # type: ignore[union-attr]
