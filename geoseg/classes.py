@@ -70,7 +70,7 @@ _USUAL = {
     "built": "#b8382a", "building": "#c0483a", "buildings": "#c55345", "impervious": "#8c8c8c", "road": "#6e6e6e",
     "roads": "#757575", "bare": "#d0b48a", "bare land": "#d2b48c", "bare soil": "#c9a97c", "barren": "#cdb087",
     "soil": "#b08d5b", "sand": "#ead9a8", "rock": "#a39a8e", "cloud": "#f2f2f2", "clouds": "#f4f4f4",
-    "shadow": "#3b3b46",
+    "shadow": "#3b3b46", "deforested": "#e07b39", "deforestation": "#d9722f", "cleared": "#e69a5b", "burned": "#5b3a2e",
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import geoseg
-from geoseg.cli_options import Debug
+from geoseg.cli_options import Debug, refuse_existing
 from geoseg.errors import OptionError, OutputError
 from geoseg.progress import make_progress
 
@@ -237,7 +237,9 @@ def _is_folder(out: Path) -> bool:
 
 
 def _refuse_existing(out: Path, names: tuple[str, ...], overwrite: bool) -> None:
-    there = [name for name in names if (out / name).exists()] if _is_folder(out) else [out.name] if out.exists() else []
-    if there and not overwrite:
-        where = f"{out} has {', '.join(there)}" if _is_folder(out) else f"{out} is there"
-        raise OutputError(f"Nothing is overwritten unasked, but {where}. Choose another --out, or give --overwrite.")
+    if _is_folder(out):
+        refuse_existing(out, names, overwrite)
+    elif out.exists() and not overwrite:
+        raise OutputError(
+            f"Nothing is overwritten unasked, but {out} is there. Choose another --out, or give --overwrite."
+        )

@@ -16,8 +16,8 @@ from rich.table import Table
 
 import geoseg
 from geoseg.cli_assess_map import assess_raster
-from geoseg.cli_options import Debug, is_raster
-from geoseg.errors import OptionError, OutputError
+from geoseg.cli_options import Debug, is_raster, refuse_existing
+from geoseg.errors import OptionError
 
 __all__ = ["assess"]
 
@@ -117,7 +117,7 @@ def assess(
         return
     _refuse(ctx, _OF_MAPS, f"for class maps, but {judged} is no raster")
     if out is not None:
-        _refuse_existing(out, overwrite)
+        refuse_existing(out, FILES, overwrite)
     accuracy = geoseg.assess_objects(
         export.read_objects(judged, layer=layer),
         export.read_objects(_vector(reference), layer=reference_layer),
@@ -190,15 +190,6 @@ def _refuse(ctx: typer.Context, options: tuple[str, ...], told: str) -> None:
     ]
     if given:
         raise OptionError(f"{', '.join(given)}: {told}. Leave it out.")
-
-
-def _refuse_existing(folder: Path, overwrite: bool) -> None:
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not overwrite:
-        raise OutputError(
-            f"Nothing is overwritten unasked, but {folder} has {', '.join(there)}. Choose another --out, or give "
-            "--overwrite."
-        )
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import geoseg
-from geoseg.errors import OptionError, OutputError
+from geoseg.errors import OptionError
 
 __all__ = ["FILES", "assess_raster", "write_map_assessment"]
 
@@ -41,12 +41,12 @@ def assess_raster(
     """Open, assess, write and print; options are those of the command line."""
     from geoseg import export
     from geoseg.classmap import open_class_map
-    from geoseg.cli_options import is_raster
+    from geoseg.cli_options import is_raster, refuse_existing
     from geoseg.cli_sample import design_of, read_strata
     from geoseg.sampling import read_design
 
     if out is not None:
-        _refuse_existing(out, overwrite)
+        refuse_existing(out, FILES, overwrite)
     cover = open_class_map(raster, crs=crs)
     census = is_raster(reference)
     beside = design_of(reference)
@@ -173,15 +173,6 @@ def _read_crosswalk(path: Path) -> Any:
         raise OptionError(
             f"A crosswalk is a CSV file with the columns from and to, but {path} cannot be read: {error}."
         ) from error
-
-
-def _refuse_existing(folder: Path, overwrite: bool) -> None:
-    there = [name for name in FILES if (folder / name).exists()]
-    if there and not overwrite:
-        raise OutputError(
-            f"Nothing is overwritten unasked, but {folder} has {', '.join(there)}. Choose another --out, or give "
-            "--overwrite."
-        )
 
 
 def _print(found: Any) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["Debug", "debugging", "is_raster"]
+from geoseg.errors import OutputError
+
+__all__ = ["Debug", "debugging", "is_raster", "refuse_existing"]
 
 _RASTERS = {".tif", ".tiff", ".vrt", ".png", ".jpg", ".jpeg", ".jp2", ".img", ".nc", ".zarr"}
 
@@ -20,6 +23,16 @@ def is_raster(path: Path) -> bool:
     (True, False)
     """
     return path.suffix.lower() in _RASTERS
+
+
+def refuse_existing(folder: Path, names: Iterable[str], overwrite: bool) -> None:
+    """Raise `OutputError` where a folder has one of these files, unless they may be replaced."""
+    there = [name for name in names if (folder / name).exists()]
+    if there and not overwrite:
+        raise OutputError(
+            f"Nothing is overwritten unasked, but {folder} has {', '.join(there)}. Choose another --out, or give "
+            "--overwrite."
+        )
 
 
 @dataclass

@@ -25,6 +25,7 @@ from geoseg.export.drawing import (
     Layout,
     clipped,
     draw_north,
+    draw_patches,
     draw_scale,
     rgb,
     steps_m,
@@ -335,16 +336,4 @@ def _draw_legend(figure: Figure, layout: _Three, third: int, lines: list[_Line])
         for color, text in lines
     ]
     top = layout.height_px - _TITLE_PX - layout.panel_shape[0] - _MARGIN_PX // 2
-    box = figure.legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(layout.left_px(third) / layout.width_px, top / layout.height_px),
-        frameon=False,
-        borderaxespad=0,
-        borderpad=0,
-        fontsize=10,
-        handlelength=1.4,
-        handleheight=1.2,
-    )
-    for label in box.get_texts():
-        label.set_parse_math(False)
+    draw_patches(figure, handles, (layout.left_px(third) / layout.width_px, top / layout.height_px))

@@ -27,6 +27,7 @@ __all__ = [
     "clipped",
     "draw",
     "draw_north",
+    "draw_patches",
     "draw_scale",
     "rgb",
     "round_length",
@@ -149,8 +150,13 @@ def _draw_legend(figure: Figure, layout: Layout, legend: Sequence[Entry], *, has
     if has_nodata:
         handles.append(Patch(facecolor=NODATA_COLOR, edgecolor="#666666", linewidth=0.5, label="no data"))
     anchor = layout.legend_left_px() / layout.width_px, 1 - _TITLE_PX / layout.height_px
+    draw_patches(figure, handles, anchor)
+
+
+def draw_patches(figure: Figure, handles: Sequence[Patch], anchor: tuple[float, float]) -> None:
+    """Patches with their names, from a place on downwards; a name is text, also where it looks like mathematics."""
     box = figure.legend(
-        handles=handles,
+        handles=list(handles),
         loc="upper left",
         bbox_to_anchor=anchor,
         frameon=False,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from xml.etree import ElementTree
 
+from geoseg.export.style import document, sub
+
 __all__ = ["CONFIDENCE", "sample_qml"]
 
 CONFIDENCE = ("high", "medium", "low")
@@ -44,56 +46,46 @@ def sample_qml(classes: Iterable[str], *, squares: bool = False) -> str:
     True
     """
     root = ElementTree.Element("qgis", {"version": _VERSION, "styleCategories": "Symbology|Fields|Forms"})
-    fields = _sub(root, "fieldConfiguration")
+    fields = sub(root, "fieldConfiguration")
     _field(fields, "id", "TextEdit", {"IsMultiline": "false"})
     _value_map(fields, "reference", classes)
     _value_map(fields, "confidence", CONFIDENCE)
     _field(fields, "comment", "TextEdit", {"IsMultiline": "true"})
-    editable = _sub(root, "editable")
+    editable = sub(root, "editable")
     for name in ("id", "reference", "confidence", "comment"):
-        _sub(editable, "field", name=name, editable=int(name != "id"))
-    renderer = _sub(root, "renderer-v2", type="categorizedSymbol", symbollevels=0, enableorderby=0, forceraster=0)
+        sub(editable, "field", name=name, editable=int(name != "id"))
+    renderer = sub(root, "renderer-v2", type="categorizedSymbol", symbollevels=0, enableorderby=0, forceraster=0)
     renderer.set("attr", "CASE WHEN coalesce(\"reference\", '') = '' THEN 0 ELSE 1 END")
-    categories, symbols = _sub(renderer, "categories"), _sub(renderer, "symbols")
+    categories, symbols = sub(renderer, "categories"), sub(renderer, "symbols")
     for number, (value, label, color, size) in enumerate(_STATES):
-        category = _sub(categories, "category", symbol=number, value=value, label=label, render="true")
+        category = sub(categories, "category", symbol=number, value=value, label=label, render="true")
         category.set("type", "integer")
-        symbol = _sub(symbols, "symbol", type="fill" if squares else "marker", name=number, alpha=1, clip_to_extent=1)
+        symbol = sub(symbols, "symbol", type="fill" if squares else "marker", name=number, alpha=1, clip_to_extent=1)
         for ink, width in ((_HALO, 1.3), (color, 0.6)):  # a light rim beneath, so that it is seen on any ground
-            layer = _sub(symbol, "layer", enabled=1, locked=0)
+            layer = sub(symbol, "layer", enabled=1, locked=0)
             layer.set("class", "SimpleFill" if squares else "SimpleMarker")
             layer.set("pass", "0")
             shape = _SQUARE if squares else {**_RING, "size": size}
             _options(layer, {**shape, **_LINE, "outline_color": ink, "outline_width": str(width)})
-    _sub(root, "layerGeometryType").text = "2" if squares else "0"
-    return _document(root)
+    sub(root, "layerGeometryType").text = "2" if squares else "0"
+    return document(root)
 
 
 def _value_map(fields: ElementTree.Element, name: str, values: Iterable[str]) -> None:
     config = _field(fields, name, "ValueMap", {})
-    listed = _sub(config, "Option", type="List", name="map")
+    listed = sub(config, "Option", type="List", name="map")
     for label, value in [("<NULL>", _NULL), *((value, value) for value in values)]:
-        _sub(_sub(listed, "Option", type="Map"), "Option", name=label, type="QString", value=value)
+        sub(sub(listed, "Option", type="Map"), "Option", name=label, type="QString", value=value)
 
 
 def _field(fields: ElementTree.Element, name: str, widget: str, options: Mapping[str, str]) -> ElementTree.Element:
-    field = _sub(fields, "field", name=name, configurationFlags="None")
-    config = _sub(_sub(field, "editWidget", type=widget), "config")
+    field = sub(fields, "field", name=name, configurationFlags="None")
+    config = sub(sub(field, "editWidget", type=widget), "config")
     return _options(config, options)
 
 
 def _options(parent: ElementTree.Element, options: Mapping[str, str]) -> ElementTree.Element:
-    values = _sub(parent, "Option", type="Map")
+    values = sub(parent, "Option", type="Map")
     for name, value in options.items():
-        _sub(values, "Option", name=name, type="bool" if value in ("true", "false") else "QString", value=value)
+        sub(values, "Option", name=name, type="bool" if value in ("true", "false") else "QString", value=value)
     return values
-
-
-def _sub(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
-    return ElementTree.SubElement(parent, tag, {key: str(value) for key, value in attributes.items()})
-
-
-def _document(root: ElementTree.Element) -> str:
-    ElementTree.indent(root)
-    text = ElementTree.tostring(root, encoding="unicode")
-    return f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{text}\n"

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from geoseg.classes import ClassInfo, check_classes
 
-__all__ = ["polygon_qml"]
+__all__ = ["document", "polygon_qml", "sub"]
 
 _VERSION = "3.22.0"
 _OTHER_RGB = (190, 190, 190)
@@ -59,18 +59,18 @@ def polygon_qml(
     True
     """
     root = _root()
-    renderer = _sub(root, "renderer-v2", type="categorizedSymbol", attr=column, symbollevels=0)
+    renderer = sub(root, "renderer-v2", type="categorizedSymbol", attr=column, symbollevels=0)
     renderer.set("enableorderby", "0")
     renderer.set("forceraster", "0")
-    categories, symbols = _sub(renderer, "categories"), _sub(renderer, "symbols")
+    categories, symbols = sub(renderer, "categories"), sub(renderer, "symbols")
     entries = [(str(info.value), info.name, info.rgb) for info in check_classes(classes)]
     if others:
         entries.append(("", other, _OTHER_RGB))  # an empty value is QGIS's sign for all others
     for number, (value, name, rgb) in enumerate(entries):
-        category = _sub(categories, "category", symbol=number, value=value, label=name, render="true")
+        category = sub(categories, "category", symbol=number, value=value, label=name, render="true")
         category.set("type", "integer" if value else "string")
-        symbol = _sub(symbols, "symbol", type="fill", name=number, alpha=1, clip_to_extent=1, force_rhr=0)
-        fill = _sub(symbol, "layer", enabled=1, locked=0)
+        symbol = sub(symbols, "symbol", type="fill", name=number, alpha=1, clip_to_extent=1, force_rhr=0)
+        fill = sub(symbol, "layer", enabled=1, locked=0)
         fill.set("class", "SimpleFill")
         fill.set("pass", "0")
         line = rgb if outline is None else ClassInfo(0, "line", outline).rgb
@@ -83,26 +83,26 @@ def polygon_qml(
             "outline_width_unit": "MM",
             "style": "solid",
         }
-        values = _sub(fill, "Option", type="Map")
+        values = sub(fill, "Option", type="Map")
         for name, value in options.items():
-            _sub(values, "Option", name=name, type="QString", value=value)
+            sub(values, "Option", name=name, type="QString", value=value)
     if label is not None:
         _add_labels(root, label)
-    _sub(root, "layerGeometryType").text = "2"
-    return _document(root)
+    sub(root, "layerGeometryType").text = "2"
+    return document(root)
 
 
 def _add_labels(root: ElementTree.Element, column: str) -> None:
     """Dark text in a light halo, in the middle of each polygon that has room for it."""
     root.set("styleCategories", "Symbology|Labeling")
     root.set("labelsEnabled", "1")
-    settings = _sub(_sub(root, "labeling", type="simple"), "settings")
-    text = _sub(settings, "text-style", fieldName=column, isExpression=0, fontSize=9, fontSizeUnit="Point")
+    settings = sub(sub(root, "labeling", type="simple"), "settings")
+    text = sub(settings, "text-style", fieldName=column, isExpression=0, fontSize=9, fontSizeUnit="Point")
     text.set("textColor", _rgba((20, 20, 20)))
     text.set("fontWeight", "75")  # bold: thin letters drown in their halo
-    halo = _sub(text, "text-buffer", bufferDraw=1, bufferSize=0.7, bufferSizeUnits="MM", bufferOpacity=1)
+    halo = sub(text, "text-buffer", bufferDraw=1, bufferSize=0.7, bufferSizeUnits="MM", bufferOpacity=1)
     halo.set("bufferColor", _rgba((255, 255, 255)))
-    _sub(settings, "placement", placement=_HORIZONTAL, centroidInside=1)
+    sub(settings, "placement", placement=_HORIZONTAL, centroidInside=1)
 
 
 def _rgba(rgb: tuple[int, int, int]) -> str:
@@ -113,11 +113,13 @@ def _root() -> ElementTree.Element:
     return ElementTree.Element("qgis", {"version": _VERSION, "styleCategories": "Symbology"})
 
 
-def _sub(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
+def sub(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
+    """A new element below another one."""
     return ElementTree.SubElement(parent, tag, {key: str(value) for key, value in attributes.items()})
 
 
-def _document(root: ElementTree.Element) -> str:
+def document(root: ElementTree.Element) -> str:
+    """A style as text, as QGIS writes it."""
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="unicode")
     return f"<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n{text}\n"
