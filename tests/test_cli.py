@@ -57,7 +57,7 @@ def test_map_tells_what_it_did_and_where(scene, package, tmp_path, capsys) -> No
     assert run("map", scene, "--model", package, "--out", tmp_path / "out", "--format", "gpkg,parquet") == 0
     printed = capsys.readouterr()
     assert "hectares" in printed.out
-    assert "preview.png" in printed.out
+    assert "report.html" in printed.out
     for stage in ("open", "classify", "areas", "rasters", "polygons", "preview"):
         assert f"{stage}: done in" in printed.err
     assert (tmp_path / "out" / "polygons.parquet").is_file()
