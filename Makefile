@@ -16,9 +16,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-examples: $(VENV)/.test
-	sh examples/verbs.sh $(BIN)
-	$(BIN)/python examples/notebooks.py --run
+examples: $(VENV)/.test  # the notebooks beside the verbs; a failure of either fails
+	$(BIN)/python examples/notebooks.py --run & notebooks=$$!; sh examples/verbs.sh $(BIN); verbs=$$?; \
+		wait $$notebooks && exit $$verbs
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -q -W docs docs/_build
