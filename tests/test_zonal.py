@@ -166,6 +166,7 @@ def test_parts_of_pixels_are_those_of_shapely(points: list[tuple[float, float]],
 @given(rounded)
 def test_parts_of_pixels_are_those_of_exactextract(points: list[tuple[float, float]]) -> None:
     import exactextract
+
     grid = plain_grid(9, 12)
     _, zones = drawn_zone(points, grid)
     bounds = {"xmin": 500_000, "ymin": 4_999_910, "xmax": 500_120, "ymax": 5_000_000}
