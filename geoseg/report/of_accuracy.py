@@ -30,6 +30,10 @@ _CAVEATS = (
     "Intervals are for one class at a time. Of twenty true intervals of 95 %, one misses on average.",
 )
 
+_OF_CENSUS = (
+    "The reference counts as the truth. Where it is wrong, or older than the map, its errors count as errors of the map.",
+    "They hold for this map and for what the reference covers of it.",
+)
 _KAPPA = (
     "It is given because people ask for it. It compares with a map drawn at random, which nobody makes, and falls for "
     "rare classes however good the map is: use the figures above."
@@ -60,7 +64,7 @@ def report_assessment(
         section("Map", class_figure(class_map, caption="The map that was judged.")),
         section("Strata", _strata(found)) if len(found.strata) else "",
         section("Methods, for a paper", *(paragraph(text) for text in found.methods.splitlines() if text.strip())),
-        caveats([*found.notes, *_left_out(found), *_CAVEATS]),
+        caveats([*found.notes, *_left_out(found), *(_OF_CENSUS if found.kind == "census" else _CAVEATS)]),
         how_made(record),
     ]
     return page(title, parts, subtitle=subtitle("Accuracy and areas"))
