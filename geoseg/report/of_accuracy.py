@@ -31,7 +31,7 @@ _CAVEATS = (
 )
 
 _OF_CENSUS = (
-    "The reference counts as the truth. Where it is wrong, or older than the map, its errors count as errors of the map.",
+    "The reference counts as the truth. Where it is wrong or older, its errors count as errors of the map.",
     "They hold for this map and for what the reference covers of it.",
 )
 _KAPPA = (
