@@ -189,7 +189,7 @@ def map_change(
         raise OptionError(f"--zone-field names a column of zones, but there are none: {zone_field!r}. Give --zones.")
     percent = _joint(confidence, run, crs)
     areas_to_tell = export.read_areas(zones) if isinstance(zones, str | os.PathLike) else zones
-    sample = export.read_objects(reference) if isinstance(reference, str | os.PathLike) else reference
+    sample = export.read_reference(reference) if isinstance(reference, str | os.PathLike) else reference
     design = _design(reference, design)
     others = {"confidence": confidence, "zones": zones, "reference": reference, "design": design}
     inputs = {"maps": list(run.names)} | {name: name_of(source) for name, source in others.items()}

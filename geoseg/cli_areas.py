@@ -103,7 +103,7 @@ def _areas_by_zone(
         progress.stage("zones", cover.size)
         return cover, geoseg.zone_areas(
             cover,
-            export.read_objects(inputs["zones"], layer=layer),  # type: ignore[arg-type]
+            export.read_objects(inputs["zones"], layer=layer, what="Zones"),  # type: ignore[arg-type]
             zone_field=field,
             values=None if values is None else open_value_map(values, crs=crs),
             values_name="value" if inputs["confidence"] is None else "confidence",

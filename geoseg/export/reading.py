@@ -49,7 +49,7 @@ def read_areas(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd
     return areas
 
 
-def read_objects(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd.GeoDataFrame:
+def read_objects(path: str | os.PathLike[str], *, layer: str | None = None, what: str = "Objects") -> gpd.GeoDataFrame:
     """Read the polygons of objects, as they are: `geoseg.assess_objects` checks and mends them.
 
     Parameters
@@ -58,6 +58,8 @@ def read_objects(path: str | os.PathLike[str], *, layer: str | None = None) -> g
         Any vector file that GDAL reads, or GeoParquet.
     layer
         The layer's name; None where there is only one.
+    what
+        What errors call them.
 
     Returns
     -------
@@ -77,38 +79,19 @@ def read_objects(path: str | os.PathLike[str], *, layer: str | None = None) -> g
     >>> read_objects(file)["score"].tolist()
     [0.9]
     """
-    return _read(path, layer, what="Objects")
+    return _read(path, layer, what=what)
 
 
 def read_reference(path: str | os.PathLike[str], *, layer: str | None = None) -> gpd.GeoDataFrame:
-    """Read reference points or polygons, as they are: `geoseg.assess_map` checks them.
+    """Read reference points or polygons, as they are: `geoseg.assess_map` checks them. Otherwise as `read_objects`.
 
-    Parameters
-    ----------
-    path
-        Any vector file that GDAL reads, or GeoParquet.
-    layer
-        The layer's name; None where there is only one.
-
-    Returns
-    -------
-    GeoDataFrame
-        All features and columns of the layer.
-
-    Raises
-    ------
-    OptionError
-        The file is missing or not a vector file, or has several layers or not the one asked for.
-
-    Examples
-    --------
     >>> import shapely, tempfile
     >>> file = Path(tempfile.mkdtemp()) / "plots.geojson"
     >>> gpd.GeoDataFrame({"reference": ["forest"]}, geometry=[shapely.Point(9, 50)], crs="EPSG:4326").to_file(file)
     >>> read_reference(file)["reference"].tolist()
     ['forest']
     """
-    return _read(path, layer, what="References")
+    return read_objects(path, layer=layer, what="References")
 
 
 def _read(path: str | os.PathLike[str], layer: str | None, *, what: str) -> gpd.GeoDataFrame:
